@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+# Capstan. The lists below are the architecture: which program links what. `make layers` proves the walls.
+#
+#   make            everything into build/bin, build/lib, build/vats
+#   make test       build and run all tests (installs missing packages first)
+#   make demo       the whole thing, shown
+#   make bench      figures; make fuzz-NAME fuzzes one decoder; make SAN=address,undefined … sanitised
+SHELL := /bin/bash
+CC ?= gcc
+SAN ?=
+B ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+comma := ,
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := 0.1.0
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wundef \
+	-Wwrite-strings -Wvla
+# Annotated with the language we use: gnu11, hidden symbols nowhere, asserts on in every build.
+BASE_CFLAGS := -std=gnu11 -g -O2 -D_GNU_SOURCE -Iinclude -DCAPSTAN_VERSION='"$(VERSION)"' $(WARN) -MMD -MP
+CFLAGS ?=
+ALL_CFLAGS = $(BASE_CFLAGS) $(CFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+ALL_LDFLAGS = $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
+
+# --- who links what ---------------------------------------------------------------------------------------------
+
+# Shared by several programs. Only lib/reader.c and broker/store.c know LMDB.
+LIB_BASE   := lib/util.c lib/ref.c
+LIB_WIRE   := lib/wire.c
+LIB_SCHEMA := lib/schema.c
+LIB_JSON   := lib/smallcaps.c
+LIB_CONFIG := lib/config.c
+LIB_READER := lib/reader.c
+LIB_CHECK  := lib/check.c
+LIB_OMAP   := lib/omap.c
+
+CAPSTAND := broker/main.c broker/options.c broker/uidblock.c broker/spawner.c broker/jail.c \
+	broker/broker.c broker/loop.c broker/store.c broker/overlay.c broker/vatstore.c broker/space.c \
+	broker/channel.c broker/translate.c broker/clist.c broker/object.c broker/promise.c broker/queue.c \
+	broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/sweep.c broker/vat.c broker/launch.c \
+	broker/service.c broker/control.c broker/methods.c broker/code.c broker/lease.c \
+	$(LIB_BASE) $(LIB_WIRE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_CONFIG) $(LIB_OMAP)
+CAPSTAND_LIBS := -llmdb -ljansson -lcap -lmd -lpthread -lsystemd
+
+VATD := vatd/vatd.c
+VATD_LIBS := -lcap -lseccomp
+
+FS := fs/main.c fs/tree.c fs/render.c fs/session.c \
+	$(LIB_BASE) $(LIB_WIRE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_READER)
+FS_LIBS := -lfuse3 -llmdb -ljansson -lpthread
+
+CLI := tools/capstan.c tools/client.c tools/fsck.c tools/output.c \
+	$(LIB_BASE) $(LIB_WIRE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_CONFIG) $(LIB_READER) $(LIB_CHECK)
+CLI_LIBS := -llmdb -ljansson
+
+# The vat library: what a vat links. No store, no broker.
+LIBCAPSTAN := vatd/lib/vat.c \
+	$(LIB_BASE) $(LIB_WIRE) $(LIB_JSON)
+LIBCAPSTAN_LIBS := -ljansson
+
+# Example and test vats: one static program per source.
+EXAMPLE_VATS := alice bob carol counter
+TEST_VATS :=
+
+# Unit tests: test_NAME links what its module names and nothing more.
+UNIT_TESTS :=
+FUZZERS :=
+
+# --- rules -------------------------------------------------------------------------------------------------------
+
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+BIN := $(B)/bin
+PROGRAMS := $(BIN)/capstand $(BIN)/capstan-vatd $(BIN)/capstan-fs $(BIN)/capstan
+LIBS := $(B)/lib/libcapstan.a $(B)/lib/libcapstan.so $(B)/lib/pkgconfig/libcapstan.pc
+VATS := $(patsubst %,$(B)/vats/%,$(EXAMPLE_VATS) $(TEST_VATS))
+
+.PHONY: all programs libs vats test demo bench install clean layers deps unit fuzzers
+.DELETE_ON_ERROR:
+.SECONDARY:
+all: programs libs vats
+programs: $(PROGRAMS)
+libs: $(LIBS)
+vats: $(VATS)
+
+$(B)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+# The vat library and vats are never sanitised (vats are static); they are position-independent for the .so.
+$(B)/vobj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) $(CFLAGS) -fPIC -c -o $@ $<
+
+$(BIN)/capstand: $(call obj,$(CAPSTAND)) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(CAPSTAND_LIBS)
+# The first stage runs in an empty root: static, and so never sanitised.
+$(BIN)/capstan-vatd: $(patsubst %.c,$(B)/vobj/%.o,$(VATD)) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -static -o $@ $(filter %.o,$^) $(VATD_LIBS)
+$(BIN)/capstan-fs: $(call obj,$(FS)) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(FS_LIBS)
+$(BIN)/capstan: $(call obj,$(CLI)) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(CLI_LIBS)
+
+$(B)/lib/libcapstan.a: $(patsubst %.c,$(B)/vobj/%.o,$(LIBCAPSTAN)) Makefile
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $(filter %.o,$^)
+$(B)/lib/libcapstan.so: $(patsubst %.c,$(B)/vobj/%.o,$(LIBCAPSTAN)) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -shared -Wl,-soname,libcapstan.so.0 -o $@ $(filter %.o,$^) $(LIBCAPSTAN_LIBS)
+	ln -sf libcapstan.so $(@D)/libcapstan.so.0
+$(B)/lib/pkgconfig/libcapstan.pc: vatd/libcapstan.pc.in Makefile
+	@mkdir -p $(@D)
+	sed -e 's|@INCLUDEDIR@|$(CURDIR)/include|' -e 's|@LIBDIR@|$(abspath $(B))/lib|' -e 's|@VERSION@|$(VERSION)|' $< > $@
+
+$(B)/vats/%: vatd/examples/%.c $(B)/lib/libcapstan.a Makefile
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) -static -o $@ $< $(B)/lib/libcapstan.a $(LIBCAPSTAN_LIBS)
+$(B)/vats/%: tests/vats/%.c $(B)/lib/libcapstan.a Makefile
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) -Ilib -static -o $@ $< $(B)/lib/libcapstan.a $(LIBCAPSTAN_LIBS)
+
+# Unit tests: LINK_<name> lists the sources, LIBS_<name> the libraries.
+unit: $(patsubst %,$(B)/unit/%,$(UNIT_TESTS))
+.SECONDEXPANSION:
+$(B)/unit/%: $(B)/obj/tests/unit/%.o $$(call obj,$$(LINK_$$*)) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -lcmocka $(LIBS_$*)
+
+# Fuzzers: clang's libFuzzer over the same LINK_/LIBS_ lists. `fuzz-NAME` runs FUZZ_SECONDS (default 60).
+FUZZ_SECONDS ?= 60
+FUZZ_CFLAGS := $(filter-out -MMD -MP,$(BASE_CFLAGS)) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+fuzzers: $(patsubst %,$(B)/fuzz/%,$(FUZZERS))
+$(B)/fuzz/%: tests/fuzz/%.c $$(LINK_$$*) Makefile
+	@mkdir -p $(@D)
+	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^) $(LIBS_$*)
+fuzz-%: $(B)/fuzz/fuzz_%
+	@mkdir -p $(B)/fuzz/work-$* && $< -max_total_time=$(FUZZ_SECONDS) -max_len=4096 $(B)/fuzz/work-$* tests/corpus/$*
+
+deps:
+	tools/install-deps
+clean:
+	rm -rf build build-*
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

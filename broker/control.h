@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control socket: newline-delimited JSON-RPC 2.0 over a Unix stream socket. This file knows connections,
+ * requests, size limits, fds and the shape of replies; what the methods do is in methods.c.
+ *
+ * A request may be answered at once or later; its connection may be gone by then (the answer is dropped, and
+ * control_request_is_gone() says so). Replies are buffered: the broker commits what they speak of, then calls
+ * control_flush(). A connection that does not read is closed when CONTROL_MAX_OUT bytes wait for it.
+ */
+#ifndef CAPSTAN_CONTROL_H
+#define CAPSTAN_CONTROL_H
+
+#include <jansson.h>
+
+#include "loop.h"
+
+#define CONTROL_MAX_REQUEST	(4u << 20)	/* bytes of one line */
+#define CONTROL_MAX_OUT		(64u << 20)
+#define CONTROL_MAX_FDS		250u		/* fds waiting on one connection */
+#define CONTROL_MAX_CONNECTIONS	256u
+#define CONTROL_MAX_PENDING	10000u		/* unanswered requests of one connection */
+
+/* JSON-RPC error codes: the standard ones, and ours. The text of ours is the kernel's code ("OBJECT_DELETED"). */
+enum control_code {
+	CONTROL_PARSE_ERROR = -32700, CONTROL_INVALID_REQUEST = -32600, CONTROL_METHOD_NOT_FOUND = -32601,
+	CONTROL_INVALID_PARAMS = -32602, CONTROL_INTERNAL = -32603,
+	CONTROL_KERNEL_ERROR = -32000,		/* message "[CODE] detail", data {"code":"CODE"} */
+};
+
+struct control;
+struct control_request;				/* owned by control until answered; answer exactly once */
+/*
+ * Called for each well-formed request of a known method. `params` (borrowed; NULL when absent), `fds` those that came
+ * with the request's bytes: the handler takes one by setting its slot to -1; the rest are closed after it returns.
+ * Negative: fatal.
+ */
+typedef int (*control_handler)(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds);
+struct control_method { const char *name; control_handler handle; };
+
+/* `methods` ends with a NULL name. Takes listen_fd. */
+int control_new(struct control **controlp, struct loop *loop, int listen_fd, const struct control_method *methods, void *ctx);
+struct control *control_free(struct control *c);	/* unanswered requests die with it */
+
+void control_reply(struct control_request *r, json_t *result);	/* takes the reference of result */
+void control_error(struct control_request *r, int code, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));			/* name: kernel code for CONTROL_KERNEL_ERROR, else NULL */
+bool control_request_is_gone(const struct control_request *r);
+/* Called once when the connection of an unanswered request goes away (the request must still be answered). */
+void control_request_on_gone(struct control_request *r, void (*fn)(void *arg), void *arg);
+
+bool control_has_output(const struct control *c);
+int control_flush(struct control *c);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The cluster configuration, as a person writes it and as `launch` carries it:
+ *
+ *	{ "bootstrap": "alice",
+ *	  "vats": { "alice": { "program": "./alice", "args": ["x"], "files": {"words.txt": "./words.txt"},
+ *			       "runtime": "none", "parameters": {…}, "limits": {…}, "restart": "restart" } },
+ *	  "services": ["console"], "io": {…} }
+ *
+ * Parsing is total: any JSON gives a config or one error that names the place ("vats.alice.program: …") and
+ * what was expected. Unknown fields are refused. Nothing here opens a file.
+ */
+#ifndef CAPSTAN_CONFIG_H
+#define CAPSTAN_CONFIG_H
+
+#include <jansson.h>
+
+#include "schema.h"
+
+#define CONFIG_MAX_VATS		1000u
+#define CONFIG_MAX_ARGS		64u
+#define CONFIG_MAX_SERVICES	100u
+#define CONFIG_ERROR_MAX	256
+
+enum config_restart { RESTART_RESTART, RESTART_TERMINATE };	/* "restart" (default), "terminate" */
+
+struct config_limits {			/* UINT64_MAX: not given, the kernel's default */
+	uint64_t deadline_ms;		/* "deadlineMs": V6; 0 none */
+	uint64_t queue_messages;	/* "queueMessages" */
+	uint64_t queue_bytes;		/* "queueBytes" */
+	uint64_t syscalls;		/* "syscalls" per crank */
+	uint64_t crank_bytes;		/* "crankBytes" */
+	uint64_t exports;		/* "exports": clist entries with + sign */
+	uint64_t imports;		/* "imports" */
+	uint64_t vatstore_bytes;	/* "vatstoreBytes" */
+	uint64_t log_lines;		/* "logLines" per second */
+	uint64_t memory;		/* "memory": bytes */
+	uint64_t n_procs;		/* "processes" */
+	uint64_t n_files;		/* "openFiles" */
+};
+
+struct config_file { char *name; char *path; };		/* shown as /vat/NAME; opened by the client */
+struct config_vat {
+	char *name;
+	char *program;			/* a path, or "sha256:HEX" of a program already in the code store */
+	char **args; size_t n_args;	/* argv[1..] */
+	struct config_file *files; size_t n_files;
+	bool host_runtime;
+	json_t *parameters;		/* NULL: none */
+	struct config_limits limits;
+	enum config_restart restart;
+};
+struct config {
+	char *bootstrap;		/* NULL: no bootstrap vat is an error */
+	struct config_vat *vats; size_t n_vats;	/* in the order of the file */
+	char **services; size_t n_services;
+	json_t *io;			/* checked in form only; NULL: none */
+};
+
+enum { CONFIG_E_INVALID = 1 };
+int config_parse(const json_t *json, struct config **configp, char error[CONFIG_ERROR_MAX]);
+struct config *config_free(struct config *c);
+
+/* One vat's part as JSON text for the VAT_CONFIG row, and back (total: a bad row is CONFIG_E_INVALID). */
+json_t *config_vat_to_json(const struct config_vat *v);
+int config_vat_parse(const char *name, const json_t *json, struct config_vat **vatp, char error[CONFIG_ERROR_MAX]);
+struct config_vat *config_vat_free(struct config_vat *v);
+
+/*
+ * The paths that the client must open, each once, in a fixed order (order of vats; program, then files); the
+ * i-th fd of a launch request belongs to the i-th path. "sha256:" programs are left out.
+ */
+struct config_paths { char **paths; size_t n; };
+int config_paths(const struct config *c, struct config_paths *out);
+void config_paths_deinit(struct config_paths *p);
+size_t config_paths_index(const struct config_paths *p, const char *path);	/* SIZE_MAX: not there */
+
+/* `[A-Za-z0-9._:-]{1,64}`, not "." or "..". */
+bool config_name_is_legal(const char *name, size_t len);
+
+#endif
