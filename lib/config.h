@@ -19,7 +19,9 @@
 
 #define CONFIG_MAX_VATS		1000u
 #define CONFIG_MAX_ARGS		64u
-#define CONFIG_MAX_SERVICES	100u
+#define CONFIG_MAX_SERVICES	100u		/* and io channels */
+#define CONFIG_MAX_FILES	64u		/* of one vat */
+#define CONFIG_MAX_PATHS	250u		/* of one cluster: a launch sends an fd for each, see control.h */
 #define CONFIG_ERROR_MAX	256
 
 enum config_restart { RESTART_RESTART, RESTART_TERMINATE };	/* "restart" (default), "terminate" */
@@ -42,11 +44,11 @@ struct config_limits {			/* UINT64_MAX: not given, the kernel's default */
 struct config_file { char *name; char *path; };		/* shown as /vat/NAME; opened by the client */
 struct config_vat {
 	char *name;
-	char *program;			/* a path, or "sha256:HEX" of a program already in the code store */
+	char *program;			/* a path, or "sha256:HEX" of a program already in the code store; files too */
 	char **args; size_t n_args;	/* argv[1..] */
 	struct config_file *files; size_t n_files;
 	bool host_runtime;
-	json_t *parameters;		/* NULL: none */
+	json_t *parameters;		/* NULL: none; shared with the JSON it came from */
 	struct config_limits limits;
 	enum config_restart restart;
 };
@@ -54,7 +56,9 @@ struct config {
 	char *bootstrap;		/* NULL: no bootstrap vat is an error */
 	struct config_vat *vats; size_t n_vats;	/* in the order of the file */
 	char **services; size_t n_services;
-	json_t *io;			/* checked in form only; NULL: none */
+	json_t *io;			/* checked in form only, shared; NULL: none. {name: {"type": "socket" | "listen" |
+					   "file" | "console", "path" (not for a console), "direction": "in" | "out" |
+					   "inout", "unit": "line" (default) | "bytes"}} */
 };
 
 enum { CONFIG_E_INVALID = 1 };
@@ -68,7 +72,8 @@ struct config_vat *config_vat_free(struct config_vat *v);
 
 /*
  * The paths that the client must open, each once, in a fixed order (order of vats; program, then files); the
- * i-th fd of a launch request belongs to the i-th path. "sha256:" programs are left out.
+ * i-th fd of a launch request belongs to the i-th path. "sha256:" programs and files are left out.
+ * config_parse() has refused more than CONFIG_MAX_PATHS; CONFIG_E_INVALID for a hand-made struct beyond it.
  */
 struct config_paths { char **paths; size_t n; };
 int config_paths(const struct config *c, struct config_paths *out);
