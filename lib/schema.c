@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading and writing rows. Every reader here is total: it takes any bytes whatever and answers false for those
+ * that the kernel cannot have written. What a false means is the caller's business: the broker stops (its own
+ * store is damaged), the mount shows "damaged", the checker names the row.
+ *
+ * Rows are copied out, never cast: LMDB aligns values to two bytes only.
+ */
+#include "schema.h"
+
+const char *const table_names[T_N] = {
+	[T_META] = "meta",		[T_VAT] = "vat",		[T_VAT_CONFIG] = "vat-config",
+	[T_VAT_PARAM] = "vat-param",	[T_SUBCLUSTER] = "subcluster",	[T_SUB_CONFIG] = "sub-config",
+	[T_MEMBER] = "member",		[T_OBJECT] = "object",		[T_PROMISE] = "promise",
+	[T_VALUE] = "value",		[T_CLIST] = "clist",		[T_EREF] = "eref",
+	[T_IMPORTER] = "importer",	[T_DECIDED] = "decided",	[T_SUBSCRIBER] = "subscriber",
+	[T_FORWARD] = "forward",	[T_QUEUE] = "queue",		[T_NOTIFYING] = "notifying",
+	[T_GC] = "gc",			[T_SWEEP] = "sweep",		[T_VATSTORE] = "vatstore",
+	[T_HOLD] = "hold",		[T_SERVICE] = "service",	[T_SERVICE_OF] = "service-of",
+	[T_LOG] = "log",		[T_CODE] = "code",		[T_ASIDE] = "aside",
+};
+
+void capdata_write(uint8_t *out, const void *body, size_t body_len, const uint64_t *slots, size_t n_slots)
+{
+	uint32_t head[2] = { (uint32_t)body_len, (uint32_t)n_slots };
+
+	assert(body_len <= UINT32_MAX && n_slots <= UINT32_MAX);
+	memcpy(out, head, sizeof head);
+	out += sizeof head;
+	if (n_slots)
+		memcpy(out, slots, n_slots * 8);
+	if (body_len)
+		memcpy(out + n_slots * 8, body, body_len);
+}
+
+bool capdata_read(const void *data, size_t len, struct capdata *out)
+{
+	uint32_t head[2];
+	const uint8_t *p = data;
+
+	if (len < sizeof head)
+		return false;
+	memcpy(head, p, sizeof head);
+	/* Two 32-bit numbers: this sum cannot overflow 64 bits. */
+	if ((uint64_t)sizeof head + (uint64_t)head[1] * 8 + head[0] != len)
+		return false;
+	out->slots = p + sizeof head;
+	out->n_slots = head[1];
+	out->body = out->slots + (size_t)head[1] * 8;
+	out->body_len = head[0];
+	return true;
+}
+
+static bool terminated(const char *text, size_t size)
+{
+	return memchr(text, 0, size) != NULL;
+}
+
+/* A row of fixed size, copied out whole. */
+static bool row_copy(const void *data, size_t len, void *out, size_t size)
+{
+	if (len != size)
+		return false;
+	memcpy(out, data, size);
+	return true;
+}
+
+bool row_vat_read(const void *data, size_t len, struct row_vat *out)
+{
+	return row_copy(data, len, out, sizeof *out) && out->status >= VAT_STARTING && out->status <= VAT_TERMINATED &&
+	       terminated(out->name, sizeof out->name) && terminated(out->reason, sizeof out->reason);
+}
+
+bool row_subcluster_read(const void *data, size_t len, struct row_subcluster *out)
+{
+	return row_copy(data, len, out, sizeof *out) && out->status >= SUB_LAUNCHING &&
+	       out->status <= SUB_TERMINATING && terminated(out->name, sizeof out->name);
+}
+
+bool row_object_read(const void *data, size_t len, struct row_object *out)
+{
+	return row_copy(data, len, out, sizeof *out) && out->n_reachable <= out->n_recognizable;
+}
+
+bool row_promise_read(const void *data, size_t len, struct row_promise *out)
+{
+	return row_copy(data, len, out, sizeof *out) && out->state >= PROMISE_UNRESOLVED &&
+	       out->state <= PROMISE_REJECTED;
+}
+
+bool row_clist_read(const void *data, size_t len, struct row_clist *out)
+{
+	return row_copy(data, len, out, sizeof *out);
+}
+
+bool row_item_read(const void *data, size_t len, struct row_item *out, struct capdata *methargs)
+{
+	const uint8_t *p = data;
+
+	*methargs = (struct capdata){ 0 };
+	if (len < sizeof *out)
+		return false;
+	memcpy(out, p, sizeof *out);
+	if (out->kind == ITEM_NOTIFY)
+		return len == sizeof *out;
+	return out->kind == ITEM_MESSAGE && capdata_read(p + sizeof *out, len - sizeof *out, methargs);
+}
+
+bool row_hold_read(const void *data, size_t len, struct row_hold *out)
+{
+	return row_copy(data, len, out, sizeof *out);
+}
+
+bool row_log_read(const void *data, size_t len, struct row_log *out, const char **textp, size_t *textlenp)
+{
+	if (len < sizeof *out)
+		return false;
+	memcpy(out, data, sizeof *out);
+	*textp = (const char *)data + sizeof *out;
+	*textlenp = len - sizeof *out;
+	return true;
+}
+
+bool bucket_next(const void *row, size_t len, size_t *posp, struct bucket_entry *out)
+{
+	const uint8_t *p = row;
+	uint32_t head[2];
+	size_t left;
+
+	assert(*posp <= len);
+	left = len - *posp;
+	if (left < sizeof head)
+		return false;
+	p += *posp;
+	memcpy(head, p, sizeof head);
+	if ((uint64_t)head[0] + head[1] > left - sizeof head)
+		return false;
+	out->rest = p + sizeof head;
+	out->rest_len = head[0];
+	out->value = out->rest + head[0];
+	out->value_len = head[1];
+	*posp += sizeof head + (size_t)head[0] + head[1];
+	return true;
+}
