@@ -28,7 +28,7 @@ ALL_LDFLAGS = $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
 LIB_BASE   := lib/util.c lib/ref.c
 LIB_WIRE   := lib/wire.c
 LIB_SCHEMA := lib/schema.c
-LIB_JSON   := lib/smallcaps.c
+LIB_JSON   := lib/smallcaps.c lib/jtext.c
 LIB_CONFIG := lib/config.c
 LIB_READER := lib/reader.c
 LIB_CHECK  := lib/check.c
@@ -55,8 +55,8 @@ CLI_LIBS := -llmdb -ljansson
 
 # The vat library: what a vat links. No store, no broker.
 LIBCAPSTAN := vatd/lib/vat.c \
-	$(LIB_BASE) $(LIB_WIRE) $(LIB_JSON)
-LIBCAPSTAN_LIBS := -ljansson
+	$(LIB_BASE) $(LIB_WIRE) lib/jtext.c
+LIBCAPSTAN_LIBS :=
 
 # Example and test vats: one static program per source.
 EXAMPLE_VATS := alice bob carol counter
