@@ -197,7 +197,7 @@ void wire_encode_frame(struct wire_buf *b, const struct wire_frame *f);
 size_t wire_cut_part(const uint8_t *data, size_t len, size_t *offsetp, uint8_t packet[WIRE_MAX_PACKET]);
 
 /*
- * Join parts. Feed every packet; when it holds ordinary frames, *framesp/*lenp are the packet itself; when it
+ * Join parts. Feed every packet; when it holds ordinary frames, *framesp and *lenp are the packet itself; when it
  * completes a large frame, that frame (valid until the next call); while a frame is incomplete *lenp is 0.
  * Memory grows with bytes received, never from the announced total.
  */
