@@ -5,12 +5,17 @@
  *
  * A request may be answered at once or later; its connection may be gone by then (the answer is dropped, and
  * control_request_is_gone() says so). Replies are buffered: the broker commits what they speak of, then calls
- * control_flush(). A connection that does not read is closed when CONTROL_MAX_OUT bytes wait for it.
+ * control_flush(). A connection that does not read is closed when CONTROL_MAX_OUT bytes wait for it. A half-closed one
+ * (the client shut its writing side) stays until all is answered.
+ *
+ * Descriptors: a client sends those of a request in one sendmsg, with the first byte of its line and nothing of any other
+ * request. Batches are refused. A request without id (a notification) is carried out and never answered.
  */
 #ifndef CAPSTAN_CONTROL_H
 #define CAPSTAN_CONTROL_H
 
 #include <jansson.h>
+#include <sys/socket.h>
 
 #include "loop.h"
 
@@ -45,9 +50,15 @@ void control_reply(struct control_request *r, json_t *result);	/* takes the refe
 void control_error(struct control_request *r, int code, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));			/* name: kernel code for CONTROL_KERNEL_ERROR, else NULL */
 bool control_request_is_gone(const struct control_request *r);
-/* Called once when the connection of an unanswered request goes away (the request must still be answered). */
+/*
+ * Called once when the connection of an unanswered request goes away, at once if it is gone (the request must still be
+ * answered, and may be within fn). One fn a request. fn does not flush. control_free() calls nothing.
+ */
 void control_request_on_gone(struct control_request *r, void (*fn)(void *arg), void *arg);
+/* Who connected, as the kernel recorded it then; false: the connection is gone. */
+bool control_request_peer(const struct control_request *r, struct ucred *peerp);
 
+/* True: a flush has something to do (replies to release, connections to end). */
 bool control_has_output(const struct control *c);
 int control_flush(struct control *c);
 

@@ -2,9 +2,9 @@
 /*
  * The cluster configuration: checked once, here, into structs that the rest of the house can trust.
  *
- * Each object of the configuration is a table of fields (name, parser, what to say when it is missing); whatever is not in its table is
- * refused. A place is a chain of stack frames from the value back to the top, made into text only when
- * something is wrong, so that every error names where it is. Everything that a configuration can make long is
+ * Each object of the configuration is a table of fields (name, parser, what to say when it is missing); whatever is
+ * not in its table is refused. A place is a chain of stack frames from the value back to the top, made into text
+ * only when something is wrong, so that every error names where it is. Everything that a configuration can make long is
  * bounded before it is copied. Keys and values are a stranger's bytes: they are escaped on their way into errors.
  */
 #include "config.h"
