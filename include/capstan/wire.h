@@ -149,6 +149,7 @@ enum wire_error {
 	WIRE_E_EMPTY,		/* an empty list or packet */
 	WIRE_E_PART,		/* parts out of order, overlapping, or interrupted */
 	WIRE_E_KEY,		/* empty or over-long vatstore key */
+	WIRE_E_MEMORY,		/* wire_join() only, and ours: no memory for the parts */
 };
 const char *wire_error_text(enum wire_error e);
 const char *wire_type_name(enum wire_type t);	/* "send", "startVat", …; "unknown" */
