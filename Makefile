@@ -66,6 +66,25 @@ TEST_VATS :=
 UNIT_TESTS :=
 FUZZERS :=
 
+UNIT_TESTS += test_util test_ref test_omap test_loop
+LINK_test_util := lib/util.c
+LINK_test_ref := $(LIB_BASE)
+LINK_test_omap := $(LIB_OMAP) lib/util.c
+LIBS_test_omap := -Wl,--wrap=malloc
+LINK_test_loop := broker/loop.c lib/util.c
+
+UNIT_TESTS += test_config test_control
+LINK_test_config := lib/config.c lib/util.c
+LIBS_test_config := -ljansson
+LINK_test_control := broker/control.c broker/loop.c lib/util.c
+LIBS_test_control := -ljansson -lpthread
+
+# The store and what reads it.
+STORE := broker/store.c broker/overlay.c broker/space.c $(LIB_SCHEMA) $(LIB_OMAP) $(LIB_BASE)
+UNIT_TESTS += test_store
+LINK_test_store := $(STORE)
+LIBS_test_store := -llmdb
+
 # --- rules -------------------------------------------------------------------------------------------------------
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
