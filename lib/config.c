@@ -26,7 +26,7 @@ struct field { const char *name; parser parse; const char *missing; };
 
 static size_t place_format(const struct place *at, char *out, size_t size)
 {
-	char key[KEY_SHOWN];
+	char key[KEY_SHOWN + 4];
 	size_t n = 0;
 
 	if (at->up) {
@@ -36,8 +36,8 @@ static size_t place_format(const struct place *at, char *out, size_t size)
 	}
 	if (!at->key)
 		return n + (size_t)snprintf(out + n, size - n, "[%zu]", at->index);
-	if (escape_bytes(key, sizeof(key), at->key, strlen(at->key)) >= sizeof(key))
-		memcpy(key + sizeof(key) - 4, "...", 4);
+	if (escape_bytes(key, KEY_SHOWN, at->key, strlen(at->key)) >= KEY_SHOWN)
+		strcat(key, "...");
 	return n + (size_t)snprintf(out + n, size - n, "%s%s", n ? "." : "", key);
 }
 
