@@ -61,6 +61,7 @@ LIBCAPSTAN_LIBS :=
 # Example and test vats: one static program per source.
 EXAMPLE_VATS := alice bob carol counter
 TEST_VATS :=
+TEST_VATS += hostile
 
 # Unit tests: test_NAME links what its module names and nothing more.
 UNIT_TESTS :=
@@ -93,7 +94,7 @@ PROGRAMS := $(BIN)/capstand $(BIN)/capstan-vatd $(BIN)/capstan-fs $(BIN)/capstan
 LIBS := $(B)/lib/libcapstan.a $(B)/lib/libcapstan.so $(B)/lib/pkgconfig/libcapstan.pc
 VATS := $(patsubst %,$(B)/vats/%,$(EXAMPLE_VATS) $(TEST_VATS))
 
-.PHONY: all programs libs vats test demo bench install clean layers deps unit fuzzers
+.PHONY: all programs libs vats test demo bench install clean layers deps unit fuzzers helpers sweep
 .DELETE_ON_ERROR:
 .SECONDARY:
 all: programs libs vats
@@ -158,6 +159,39 @@ $(B)/fuzz/%: tests/fuzz/%.c $$(LINK_$$*) Makefile
 	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^) $(LIBS_$*)
 fuzz-%: $(B)/fuzz/fuzz_%
 	@mkdir -p $(B)/fuzz/work-$* && $< -max_total_time=$(FUZZ_SECONDS) -max_len=4096 $(B)/fuzz/work-$* tests/corpus/$*
+
+# Small programs of the tests themselves: deadlines, waiting for events, clients and killers by hand.
+HELPERS := within await rpc storm
+helpers: $(patsubst %,$(B)/helpers/%,$(HELPERS))
+$(B)/helpers/%: tests/helpers/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) $(CFLAGS) -MF $@.d -o $@ $< $(LIBS_helper_$*)
+LIBS_helper_storm := -ljansson
+
+# Everything is tested twice: as it is shipped, and sanitised. The last line is the count.
+SAN_SUITE := address,undefined
+SAN_BUILD := $(B)-$(subst $(comma),-,$(SAN_SUITE))
+PARALLEL ?= -j$(shell nproc)
+test: deps
+	@$(MAKE) --no-print-directory $(PARALLEL) all unit fuzzers helpers
+	@$(MAKE) --no-print-directory $(PARALLEL) SAN=$(SAN_SUITE) B=$(SAN_BUILD) all unit
+	@tests/run -b $(B) -s $(SAN_BUILD)
+layers: all
+	@tests/layers $(B)
+# The deterministic sweep at every single write and sync.
+sweep: all helpers
+	@SWEEP_STEP=1 tests/run -b $(B) 'system/sweep'
+demo:
+	@tests/demo
+BENCH_VATS := ping pong
+bench: all $(patsubst %,$(B)/bench/%,relay) $(patsubst %,$(B)/vats/%,$(BENCH_VATS))
+	@tests/bench/run $(B)
+$(B)/vats/%: tests/bench/%.c $(B)/lib/libcapstan.a Makefile
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) -Ilib -static -MF $@.d -o $@ $< $(B)/lib/libcapstan.a $(LIBCAPSTAN_LIBS)
+$(B)/bench/relay: tests/bench/relay.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) $(CFLAGS) -MF $@.d -o $@ $<
 
 deps:
 	tools/install-deps
