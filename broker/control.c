@@ -90,7 +90,7 @@ struct control {
 struct closing_fds { struct closing_fds *next; size_t n; int fds[]; };
 static pthread_mutex_t closer_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t closer_cond = PTHREAD_COND_INITIALIZER;
-static struct closing_fds *closer_queue;
+static struct closing_fds *closer_head, **closer_tailp = &closer_head;	/* first in, first out */
 static bool closer_runs;
 
 static void *closer_main(void *arg)
@@ -99,10 +99,12 @@ static void *closer_main(void *arg)
 		struct closing_fds *batch;
 
 		pthread_mutex_lock(&closer_mutex);
-		while (!closer_queue)
+		while (!closer_head)
 			pthread_cond_wait(&closer_cond, &closer_mutex);
-		batch = closer_queue;
-		closer_queue = batch->next;
+		batch = closer_head;
+		closer_head = batch->next;
+		if (!closer_head)
+			closer_tailp = &closer_head;
 		pthread_mutex_unlock(&closer_mutex);
 		for (size_t i = 0; i < batch->n; i++)
 			close(batch->fds[i]);
@@ -149,8 +151,9 @@ static void close_foreign(const int *fds, size_t n_fds)
 		pthread_mutex_lock(&closer_mutex);
 		handed = closer_start();
 		if (handed) {
-			batch->next = closer_queue;
-			closer_queue = TAKE_PTR(batch);
+			batch->next = NULL;
+			*closer_tailp = batch;
+			closer_tailp = &TAKE_PTR(batch)->next;
 			pthread_cond_signal(&closer_cond);
 		}
 		pthread_mutex_unlock(&closer_mutex);

@@ -175,19 +175,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	(void)state;
-	f.control = control_free(f.control);
-	loop_deinit(&f.loop);
-	if (f.kept_fd >= 0)
-		close(f.kept_fd);
-	unlink(f.address.sun_path);
-	rmdir(f.dir);
-	alarm(0);
-	return count_fds() == f.n_fds_before ? 0 : -1;
-}
-
 /* One round of the server; when nothing is ready it waits a moment for it, so that waiters do not spin. */
 static void serve(void)
 {
@@ -364,6 +351,35 @@ static void expect_closed(int watch)
 	assert_int_equal(poll(&p, 1, 30000), 1);
 	assert_int_equal(read(watch, &c, 1), 0);
 	close(watch);
+}
+
+/* What clients sent is closed in turn: when this pipe is, all before it are. */
+static void wait_for_closer(void)
+{
+	int fd = client_new(), watch, sent = watched_pipe(&watch);
+
+	f.flush_by_hand = false;
+	client_send_fds(fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"fds\"}\n", 40, &sent, 1);
+	close(sent);
+	expect_reply(fd, "{\"id\":1,\"jsonrpc\":\"2.0\",\"result\":[\"?\"]}");
+	expect_closed(watch);
+	close(fd);
+	serve_all();
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	if (f.control)
+		wait_for_closer();
+	f.control = control_free(f.control);
+	loop_deinit(&f.loop);
+	if (f.kept_fd >= 0)
+		close(f.kept_fd);
+	unlink(f.address.sun_path);
+	rmdir(f.dir);
+	alarm(0);
+	return count_fds() == f.n_fds_before ? 0 : -1;
 }
 
 /* --- requests --------------------------------------------------------------------------------------------- */
