@@ -34,7 +34,8 @@ LIB_READER := lib/reader.c
 LIB_CHECK  := lib/check.c
 LIB_OMAP   := lib/omap.c
 
-CAPSTAND := broker/main.c broker/options.c broker/uidblock.c broker/spawner.c broker/jail.c \
+CAPSTAND := broker/main.c broker/options.c broker/uidblock.c broker/instance.c broker/spawner.c broker/jail.c \
+	broker/fsmount.c \
 	broker/broker.c broker/loop.c broker/store.c broker/overlay.c broker/vatstore.c broker/space.c \
 	broker/channel.c broker/translate.c broker/clist.c broker/object.c broker/promise.c broker/queue.c \
 	broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/sweep.c broker/vat.c broker/launch.c \
@@ -77,6 +78,9 @@ LINK_test_loop := broker/loop.c lib/util.c
 UNIT_TESTS += test_config test_control
 LINK_test_config := lib/config.c lib/util.c
 LIBS_test_config := -ljansson
+FUZZERS += fuzz_config
+LINK_fuzz_config := lib/config.c lib/util.c
+LIBS_fuzz_config := -ljansson
 LINK_test_control := broker/control.c broker/loop.c lib/util.c
 LIBS_test_control := -ljansson -lpthread
 
@@ -184,7 +188,7 @@ sweep: all helpers
 demo:
 	@tests/demo
 BENCH_VATS := ping pong
-bench: all $(patsubst %,$(B)/bench/%,relay) $(patsubst %,$(B)/vats/%,$(BENCH_VATS))
+bench: all helpers $(patsubst %,$(B)/bench/%,relay) $(patsubst %,$(B)/vats/%,$(BENCH_VATS))
 	@tests/bench/run $(B)
 $(B)/vats/%: tests/bench/%.c $(B)/lib/libcapstan.a Makefile
 	@mkdir -p $(@D)
