@@ -68,12 +68,17 @@ TEST_VATS += hostile
 UNIT_TESTS :=
 FUZZERS :=
 
-UNIT_TESTS += test_util test_ref test_omap test_loop
+UNIT_TESTS += test_util test_ref test_omap test_loop test_wire
 LINK_test_util := lib/util.c
 LINK_test_ref := $(LIB_BASE)
 LINK_test_omap := $(LIB_OMAP) lib/util.c
 LIBS_test_omap := -Wl,--wrap=malloc
 LINK_test_loop := broker/loop.c lib/util.c
+WIRE_SEEDS := tests/fuzz/wire_seeds.c tests/fuzz/wire_replay.c $(LIB_WIRE) $(LIB_BASE)
+LINK_test_wire := $(WIRE_SEEDS)
+LIBS_test_wire := -Wl,--wrap=realloc
+FUZZERS += fuzz_wire
+LINK_fuzz_wire := $(WIRE_SEEDS)
 
 UNIT_TESTS += test_config test_control
 LINK_test_config := lib/config.c lib/util.c
@@ -86,9 +91,11 @@ LIBS_test_control := -ljansson -lpthread
 
 # The store and what reads it.
 STORE := broker/store.c broker/overlay.c broker/space.c $(LIB_SCHEMA) $(LIB_OMAP) $(LIB_BASE)
-UNIT_TESTS += test_store
+UNIT_TESTS += test_store test_vatstore
 LINK_test_store := $(STORE)
 LIBS_test_store := -llmdb
+LINK_test_vatstore := broker/vatstore.c $(STORE)
+LIBS_test_vatstore := -llmdb
 
 # --- rules -------------------------------------------------------------------------------------------------------
 
@@ -161,6 +168,13 @@ fuzzers: $(patsubst %,$(B)/fuzz/%,$(FUZZERS))
 $(B)/fuzz/%: tests/fuzz/%.c $$(LINK_$$*) Makefile
 	@mkdir -p $(@D)
 	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^) $(LIBS_$*)
+# Renews the frame decoder's seeds; what fuzzing found beside them stays.
+.PHONY: corpus-wire
+$(B)/make_wire_corpus: $(call obj,tests/fuzz/make_wire_corpus.c $(WIRE_SEEDS)) Makefile
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^)
+corpus-wire: $(B)/make_wire_corpus
+	@mkdir -p tests/corpus/wire
+	$< tests/corpus/wire
 fuzz-%: $(B)/fuzz/fuzz_%
 	@mkdir -p $(B)/fuzz/work-$* && $< -max_total_time=$(FUZZ_SECONDS) -max_len=4096 $(B)/fuzz/work-$* tests/corpus/$*
 

@@ -142,3 +142,25 @@ bool bucket_next(const void *row, size_t len, size_t *posp, struct bucket_entry 
 	*posp += sizeof head + (size_t)head[0] + head[1];
 	return true;
 }
+
+bool vatstore_row_read(const void *row, size_t len, size_t chunk_len, struct vatstore_row *out)
+{
+	struct bucket_entry e;
+	size_t pos = 0;
+
+	*out = (struct vatstore_row){ 0 };
+	while (bucket_next(row, len, &pos, &e)) {
+		if (!e.rest_len && !out->has_value && !out->link) {
+			out->has_value = true;
+			out->value = e.value;
+			out->value_len = e.value_len;
+		} else if (e.rest_len == 8 && !e.value_len && !out->link && chunk_len == VATSTORE_PREFIX) {
+			memcpy(&out->link, e.rest, 8);
+			if (!(out->link & VATSTORE_SPACE))
+				return false;
+		} else {
+			return false;
+		}
+	}
+	return pos == len && (out->has_value || out->link);
+}

@@ -27,7 +27,7 @@
  *	NOTIFYING	u64 endpoint, u64 kref (promise)	u64 seq of the queued notify
  *	GC		u64 endpoint, u8 type, u64 kref		empty
  *	SWEEP		u64 endpoint				struct row_sweep: cleaning up after a death
- *	VATSTORE	u64 vat, up to 400 key bytes		bucket (see vatstore_* below)
+ *	VATSTORE	u64 space (vat), up to 400 key bytes	bucket (see VATSTORE_PREFIX below)
  *	HOLD		u64 kref, u8 kind, u64 owner		struct row_hold: counts held for the outside
  *	SERVICE		name					struct row_service
  *	SERVICE_OF	u64 kref				name
@@ -62,6 +62,7 @@ extern const char *const table_names[T_N];	/* the LMDB database names: "vat", "c
 #define META_NEXT_SEQ		"next-seq"
 #define META_NEXT_UID		"next-uid"		/* next offset in the uid block; never reused */
 #define META_NEXT_DELIVERY	"next-delivery"		/* crank numbers */
+#define META_NEXT_SPACE		"next-space"		/* of the vatstore's linked spaces, without bit 63; first 1 */
 #define META_UID_BLOCK		"uid-block"		/* first uid of the instance's block; 0: not root */
 #define META_N_BOOT		"n-boot"		/* how often a broker opened this store */
 #define META_BOOT_TIME		"boot-time"		/* realtime us of the last of them */
@@ -226,15 +227,24 @@ static inline size_t key_u64_u8_u64(uint8_t *k, uint64_t a, uint8_t t, uint64_t 
 }
 
 /*
- * Vatstore rows. A key up to 4 KiB is longer than LMDB allows, so the row's key is the vat and the first
- * VATSTORE_PREFIX bytes of the key, and the row is a bucket: the remainders of all keys with that prefix, sorted
- * bytewise, each { u32 remainder length, u32 value length, remainder, value }. Keys no longer than the
- * prefix have a bucket of one entry with an empty remainder. (A key of exactly VATSTORE_PREFIX bytes
- * shares its bucket with longer ones; a shorter key cannot.)
+ * Vatstore rows. A key of up to 4 KiB is longer than LMDB allows, so a long key is cut into chunks of VATSTORE_PREFIX
+ * bytes, of which the last may be shorter, and the rows form a tree of *spaces*. The space of the first chunk is the
+ * vat's number; the row of a chunk that longer keys continue links to a space of its own, numbered from META_NEXT_SPACE
+ * with bit 63 set, in which the next chunk is looked up. Keys are never compared by more than their chunks, rows
+ * stay in byte order, and no vat can make one row, or the work for one key, large by the choice of its keys.
+ *
+ * A row is a bucket of entries { u32 remainder length, u32 value length, remainder, value }: with an empty remainder the
+ * value of the key that ends here; with a remainder of 8 bytes and no value the link (the space, little-endian),
+ * which only a chunk of full length has. At least one of them, in this order. Nothing links to an empty space.
  */
 #define VATSTORE_PREFIX	400u
+#define VATSTORE_SPACE	(UINT64_C(1) << 63)	/* set in the numbers of linked spaces */
+#define VATSTORE_DEPTH	((WIRE_MAX_KEY + VATSTORE_PREFIX - 1) / VATSTORE_PREFIX) /* chunks of the longest key */
 struct bucket_entry { const uint8_t *rest; size_t rest_len; const uint8_t *value; size_t value_len; };
 /* Walk: pos starts at 0; returns false at the end or when the rest of the row is malformed (then *posp != len). */
 bool bucket_next(const void *row, size_t len, size_t *posp, struct bucket_entry *out);
+struct vatstore_row { bool has_value; const uint8_t *value; size_t value_len; uint64_t link; /* 0: none */ };
+/* Borrows from `row`. False: corrupt. `chunk_len`: the row's key without its space. */
+bool vatstore_row_read(const void *row, size_t len, size_t chunk_len, struct vatstore_row *out);
 
 #endif
