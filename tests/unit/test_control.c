@@ -19,7 +19,7 @@
 #define MAX_LATER 20000
 
 static struct fixture {
-	char dir[64];
+	char dir[90];
 	struct sockaddr_un address;
 	struct loop loop;
 	struct control *control;
@@ -162,7 +162,7 @@ static int setup(void **state)
 	memset(&f, 0, sizeof(f));
 	f.kept_fd = -1;
 	f.n_fds_before = count_fds();
-	strcpy(f.dir, "/tmp/capstan-test-XXXXXX");
+	snprintf(f.dir, sizeof(f.dir), "%s/control-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	assert_non_null(mkdtemp(f.dir));
 	f.address.sun_family = AF_UNIX;
 	snprintf(f.address.sun_path, sizeof(f.address.sun_path), "%s/control.sock", f.dir);
