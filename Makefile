@@ -91,11 +91,13 @@ LIBS_test_control := -ljansson -lpthread
 
 # The store and what reads it.
 STORE := broker/store.c broker/overlay.c broker/space.c $(LIB_SCHEMA) $(LIB_OMAP) $(LIB_BASE)
-UNIT_TESTS += test_store test_vatstore
+UNIT_TESTS += test_store test_vatstore test_reader
 LINK_test_store := $(STORE)
 LIBS_test_store := -llmdb
 LINK_test_vatstore := broker/vatstore.c $(STORE)
 LIBS_test_vatstore := -llmdb
+LINK_test_reader := $(LIB_READER) $(STORE)
+LIBS_test_reader := -llmdb
 
 # --- rules -------------------------------------------------------------------------------------------------------
 
