@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Leases. Nothing here trusts the broker's timing: every wait has an end, and the generation is read only after the
+ * read transaction ended.
+ */
+#include "lease.h"
+
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+int lease_init(struct lease *l, int fd, int page_fd)
+{
+	struct stat st;
+	void *page;
+
+	if (fstat(page_fd, &st))
+		return error_origin(errno);
+	if (st.st_size < (off_t)sizeof(*l->page))	/* touching it would be SIGBUS */
+		return error_origin(EINVAL);
+	page = mmap(NULL, sizeof(*l->page), PROT_READ, MAP_SHARED, page_fd, 0);
+	if (page == MAP_FAILED)
+		return error_origin(errno);
+	*l = (struct lease){ .fd = fd, .page = page };
+	return 0;
+}
+
+void lease_deinit(struct lease *l)
+{
+	if (l->page)
+		munmap((void *)l->page, sizeof(*l->page));
+	*l = (struct lease)LEASE_INIT;
+}
+
+static int lease_send(struct lease *l, enum lease_op op)
+{
+	struct lease_request request = { .op = op, .id = l->id };
+	ssize_t n;
+
+	do
+		n = send(l->fd, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n == (ssize_t)sizeof(request))
+		return 0;
+	/* A broker that does not empty its socket does not serve leases now. */
+	return n < 0 && (errno == EAGAIN || errno == ENOBUFS) ? LEASE_E_UNAVAILABLE : LEASE_E_GONE;
+}
+
+enum { RECEIVED_NOTHING = 100 };
+
+/* One waiting reply, RECEIVED_NOTHING, or LEASE_E_GONE. A packet of another size is no reply and is passed over. */
+static int lease_receive(struct lease *l, struct lease_reply *reply)
+{
+	for (;;) {
+		ssize_t n = recv(l->fd, reply, sizeof(*reply), MSG_DONTWAIT | MSG_TRUNC);
+
+		if (n == (ssize_t)sizeof(*reply))
+			return 0;
+		if (n > 0 || (n < 0 && errno == EINTR))
+			continue;
+		return n < 0 && errno == EAGAIN ? RECEIVED_NOTHING : LEASE_E_GONE;
+	}
+}
+
+int lease_drain(struct lease *l)
+{
+	struct lease_reply late;
+	int r;
+
+	while (!(r = lease_receive(l, &late)))
+		;
+	return r == RECEIVED_NOTHING ? 0 : r;
+}
+
+static int lease_await(struct lease *l, struct lease_reply *reply)
+{
+	uint64_t end = now_monotonic_ns() + LEASE_WAIT_MS * UINT64_C(1000000);
+
+	for (;;) {
+		struct pollfd p = { .fd = l->fd, .events = POLLIN };
+		int r = lease_receive(l, reply);
+		uint64_t now;
+
+		if (!r && reply->id == l->id)
+			return 0;
+		if (!r)
+			continue;
+		if (r != RECEIVED_NOTHING)
+			return r;
+		now = now_monotonic_ns();
+		if (now >= end)
+			return LEASE_E_UNAVAILABLE;
+		if (poll(&p, 1, (int)((end - now) / 1000000) + 1) < 0 && errno != EINTR)
+			return error_origin(errno);
+	}
+}
+
+int lease_acquire(struct lease *l)
+{
+	struct lease_reply reply;
+	int r;
+
+	assert(!l->held);
+	r = lease_drain(l);
+	if (r)
+		return r;
+	l->id = (l->id + 1) % LEASE_MAX;
+	r = lease_send(l, LEASE_ACQUIRE);
+	if (!r)
+		r = lease_await(l, &reply);
+	if (r)
+		return r;
+	if (reply.status != LEASE_OK)
+		return LEASE_E_UNAVAILABLE;
+	l->generation = reply.generation;
+	l->held = true;
+	return 0;
+}
+
+int lease_release(struct lease *l)
+{
+	uint64_t generation;
+	int r;
+
+	assert(l->held);
+	l->held = false;
+	/* What was read before must not move past this. */
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	generation = __atomic_load_n(&l->page->generation, __ATOMIC_ACQUIRE);
+	r = lease_send(l, LEASE_RELEASE);
+	if (r == LEASE_E_GONE)
+		return r;
+	return generation == l->generation ? 0 : LEASE_E_EXPIRED;
+}

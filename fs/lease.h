@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The reader's side of lib/lease.h: ask before a read transaction begins, give back after it ended, and learn whether
+ * the broker kept its word in between.
+ *
+ * One lease at a time. Request ids go round, so that an answer which comes too late is not taken for the next one; a
+ * lease granted too late ends by its own deadline.
+ */
+#ifndef CAPSTAN_FS_LEASE_H
+#define CAPSTAN_FS_LEASE_H
+
+#include "../lib/lease.h"
+#include "../lib/util.h"
+
+#define LEASE_WAIT_MS	1000	/* for one answer, then the reader is told EIO */
+
+enum lease_outcome {
+	LEASE_E_GONE = 1,	/* the broker hung up */
+	LEASE_E_UNAVAILABLE,	/* it has none to give, or does not answer */
+	LEASE_E_EXPIRED,	/* what was read under the lease must be thrown away */
+};
+
+struct lease {
+	int fd;				/* borrowed */
+	const struct lease_page *page;	/* mapped read-only */
+	uint32_t id;			/* of the last request */
+	uint64_t generation;		/* at the grant */
+	bool held;
+};
+#define LEASE_INIT { .fd = -1 }
+
+/* `page_fd` stays the caller's. Negative: a descriptor is not what it should be. */
+int lease_init(struct lease *l, int fd, int page_fd);
+void lease_deinit(struct lease *l);
+int lease_acquire(struct lease *l);	/* LEASE_E_GONE, LEASE_E_UNAVAILABLE */
+int lease_release(struct lease *l);	/* LEASE_E_GONE, LEASE_E_EXPIRED */
+/* The socket is readable outside of a request: drop late answers; LEASE_E_GONE. */
+int lease_drain(struct lease *l);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What stands in each file of the mount. A function here takes the number of the thing its file belongs to (a vat,
+ * a subcluster, the bits of a kref; 0 for files of the whole kernel) and writes the text.
+ *
+ * Returns 0, VIEW_E_ABSENT when that thing is not there, VIEW_E_DAMAGED when its own row is not one that a kernel
+ * wrote (damaged rows beside it are left out), or a negative number when the store could not be read.
+ * Single facts are one line; several are "key: value" lines; tables have a header, stable columns, and "-" for none.
+ */
+#ifndef CAPSTAN_FS_RENDER_H
+#define CAPSTAN_FS_RENDER_H
+
+#include "text.h"
+#include "view.h"
+
+typedef int (*render_fn)(struct view *v, uint64_t id, struct text *t);
+
+/* render.c: the whole kernel */
+int render_version(struct view *v, uint64_t id, struct text *t);
+int render_status(struct view *v, uint64_t id, struct text *t);
+int render_holds(struct view *v, uint64_t id, struct text *t);
+
+/* render_queue.c */
+int render_runqueue(struct view *v, uint64_t id, struct text *t);
+int render_vat_queue(struct view *v, uint64_t id, struct text *t);
+/* One "message:" line for each item that waits on a promise. */
+int render_waiting(struct view *v, kref_t promise, struct text *t);
+
+/* render_ref.c: objects and promises; id is the number without the promise bit */
+int render_object(struct view *v, uint64_t id, struct text *t);
+int render_promise(struct view *v, uint64_t id, struct text *t);
+
+/* render_vat.c: vats and subclusters */
+int render_vat_name(struct view *v, uint64_t id, struct text *t);
+int render_vat_config(struct view *v, uint64_t id, struct text *t);
+int render_vat_parameters(struct view *v, uint64_t id, struct text *t);
+int render_vat_status(struct view *v, uint64_t id, struct text *t);
+int render_vat_uid(struct view *v, uint64_t id, struct text *t);
+int render_vat_pid(struct view *v, uint64_t id, struct text *t);
+int render_vat_incarnation(struct view *v, uint64_t id, struct text *t);
+int render_vat_isolation(struct view *v, uint64_t id, struct text *t);
+int render_vat_reason(struct view *v, uint64_t id, struct text *t);
+int render_vat_usage(struct view *v, uint64_t id, struct text *t);
+int render_vat_clist(struct view *v, uint64_t id, struct text *t);
+int render_vat_decides(struct view *v, uint64_t id, struct text *t);
+int render_vat_log(struct view *v, uint64_t id, struct text *t);
+int render_sub_config(struct view *v, uint64_t id, struct text *t);
+int render_sub_status(struct view *v, uint64_t id, struct text *t);
+int render_sub_created(struct view *v, uint64_t id, struct text *t);
+
+/* render_store.c: a vat's own store, raw and as the C vat library lays it out */
+int render_vat_vatstore(struct view *v, uint64_t id, struct text *t);
+int render_vat_baggage(struct view *v, uint64_t id, struct text *t);
+
+/* Shared by the above. */
+void render_kref(struct text *t, uint64_t bits);	/* "-" for 0 */
+void render_endpoint(struct text *t, uint64_t bits, const char *none);
+void render_body(struct text *t, const struct capdata *c);	/* one readable line, without its end */
+void render_slots(struct text *t, const struct capdata *c);	/* krefs with blanks between; "-" for none */
+void render_capdata(struct text *t, const struct capdata *c);	/* three lines: value, body, slots */
+
+struct render_hold { uint64_t kref, owner; unsigned int kind; struct row_hold row; };
+bool render_hold_read(const struct scan *s, struct render_hold *out);	/* a row of T_HOLD; false: damaged */
+void render_hold(struct text *t, const struct render_hold *h, char between); /* kind, owner, count, since */
+
+#endif

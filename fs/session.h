@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The FUSE session: requests from the kernel answered from snapshots of the store, one thread, one epoll.
+ *
+ * Consistent per open: opening a file makes its whole text from one snapshot under one lease; reads are served
+ * from that text. Listings likewise. A lease that ran out in the middle discards the text and tries again, a few times.
+ *
+ * What a reader can hold is charged to its uid: open files and their bytes. Beyond its share a reader gets EMFILE,
+ * beyond everybody's ENFILE; so a hostile reader hurts itself. Nothing here waits for a reader.
+ *
+ * The session never sends the kernel invalidations (from a single thread those deadlock); attributes and names are
+ * not cached by the kernel at all.
+ */
+#ifndef CAPSTAN_FS_SESSION_H
+#define CAPSTAN_FS_SESSION_H
+
+#include <sys/types.h>
+
+#include "lease.h"
+#include "tree.h"
+
+#define SESSION_MAX_TEXT	(32u << 20)	/* bytes of one file; made well within LEASE_MS */
+#define SESSION_MAX_LISTING	(64u << 20)	/* bytes of one listing: about two million entries */
+#define SESSION_MAX_BYTES	(512u << 20)	/* of all that is open */
+#define SESSION_MAX_UID_BYTES	(128u << 20)
+#define SESSION_MAX_OPEN	1024u		/* open files and directories */
+#define SESSION_MAX_UID_OPEN	256u
+#define SESSION_TRIES		5		/* leases for one request */
+
+struct session_options {
+	int fuse_fd;		/* /dev/fuse, mounted; taken */
+	int data_fd;		/* the store's file, read-only; borrowed (its size is shown) */
+	struct lease *lease;	/* borrowed */
+	struct reader *reader;	/* borrowed */
+	gid_t gid;		/* group that may read; the owner is root */
+};
+
+struct session;
+int session_new(struct session **sessionp, const struct session_options *options);
+struct session *session_free(struct session *s);
+/* Serve until the file system is unmounted or the broker hangs up (both: 0). Negative: fatal. */
+int session_run(struct session *s);
+
+#endif
