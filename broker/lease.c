@@ -48,7 +48,7 @@ static void drop(struct lease_server *l, struct lease_hold *h)
 }
 
 /* Readers that were not done must not trust what they read: the generation moves before a page can be reused. */
-static void revoke(struct lease_server *l, struct lease_hold *h)
+static void end_early(struct lease_server *l, struct lease_hold *h)
 {
 	__atomic_add_fetch(&l->page->generation, 1, __ATOMIC_ACQ_REL);
 	drop(l, h);
@@ -58,7 +58,7 @@ static void disconnect(struct lease_server *l)
 {
 	for (size_t i = 0; i < LEASE_MAX; i++)
 		if (l->holds[i].snapshot)
-			revoke(l, &l->holds[i]);
+			end_early(l, &l->holds[i]);
 	loop_remove(l->loop, &l->source);
 	closep(&l->fd);
 	l->fd = -1;
@@ -153,5 +153,5 @@ void lease_server_expire(struct lease_server *l)
 
 	for (size_t i = 0; i < LEASE_MAX; i++)
 		if (l->holds[i].snapshot && l->holds[i].deadline_ns <= now)
-			revoke(l, &l->holds[i]);
+			end_early(l, &l->holds[i]);
 }
