@@ -1,0 +1,789 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The capstan command: one request to the kernel, one answer for a person or, with --json, for a program.
+ *
+ * The table of commands is all there is: names, forms, help, how many words, which options. capstan(1) and --help show
+ * the same forms (a test compares them). Options may stand anywhere, since no word that begins with "--" means
+ * anything else: it is neither JSON nor a reference.
+ */
+#include <capstan/ref.h>
+
+#include <fcntl.h>
+#include <libgen.h>
+#include <sys/stat.h>
+
+#include "../lib/config.h"
+#include "../lib/smallcaps.h"
+#include "client.h"
+
+#define DEFAULT_RUN_DIR		"/run/capstan"
+#define DEFAULT_STATE_DIR	"/var/lib/capstan"
+#define TIMEOUT_MAX_S		2000000.0	/* poll counts milliseconds in an int */
+
+int fsck_main(const char *state_dir, bool json);	/* fsck.c */
+
+enum option {
+	OPT_RUN = 1, OPT_JSON = 2, OPT_NO_HOLD = 4, OPT_TIMEOUT = 8, OPT_FOLLOW = 16, OPT_STATE = 32, OPT_HELP = 64,
+	OPT_VERSION = 128,
+};
+
+struct cli {
+	const char *run_dir, *state_dir;
+	unsigned options;		/* enum option, those given */
+	int timeout_ms;			/* -1: none */
+	char **words;			/* command, then operands */
+	size_t n_words;
+	struct client client;
+};
+
+struct command {
+	const char *name;
+	const char *form;		/* as in the man page's synopsis */
+	const char *help;
+	size_t min, max;		/* operands */
+	unsigned options;		/* besides --run and --json */
+	int (*run)(struct cli *cli);
+};
+
+static bool has(const struct cli *cli, enum option o)
+{
+	return cli->options & o;
+}
+
+static int usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static int usage(const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return output_error(OUTPUT_USAGE, "USAGE", "%s (see capstan --help)", text);
+}
+
+/* --- simple requests -------------------------------------------------------------------------------------- */
+
+static int request(struct cli *cli, const char *method, json_t *params, json_t **resultp)
+{
+	int r = cli->client.fd >= 0 ? OUTPUT_OK : client_open(&cli->client, cli->run_dir);
+
+	if (r) {
+		json_decref(params);
+		return r;
+	}
+	return client_call(&cli->client, method, params, NULL, 0, -1, resultp);
+}
+
+/* A request whose answer says no more than that it is done. */
+static int request_done(struct cli *cli, const char *method, json_t *params)
+{
+	json_t *result = NULL;
+	int r = request(cli, method, params, &result);
+
+	if (!r && has(cli, OPT_JSON))
+		output_json(result);
+	json_decref(result);
+	return r;
+}
+
+static bool is_id(char letter, const char *word)
+{
+	uint64_t n;
+
+	return id_parse(letter, word, strlen(word), &n);
+}
+
+static int request_for_vat(struct cli *cli, const char *method)
+{
+	const char *id = cli->words[1];
+
+	if (!is_id('v', id))
+		return usage("\"%s\": expected a vat such as v1", id);
+	return request_done(cli, method, json_pack("{s:s}", "id", id));
+}
+
+static int cmd_restart(struct cli *cli) { return request_for_vat(cli, "restartVat"); }
+static int cmd_suspend(struct cli *cli) { return request_for_vat(cli, "suspendVat"); }
+static int cmd_resume(struct cli *cli) { return request_for_vat(cli, "resumeVat"); }
+static int cmd_shutdown(struct cli *cli) { return request_done(cli, "shutdown", json_object()); }
+
+static int cmd_terminate(struct cli *cli)
+{
+	const char *id = cli->words[1];
+
+	if (is_id('s', id))
+		return request_done(cli, "terminateSubcluster", json_pack("{s:s}", "id", id));
+	if (is_id('v', id))
+		return request_done(cli, "terminateVat", json_pack("{s:s}", "id", id));
+	return usage("\"%s\": expected a subcluster such as s1 or a vat such as v1", id);
+}
+
+static int cmd_ping(struct cli *cli)
+{
+	const char *id = cli->words[1];
+	json_t *result = NULL;
+	char buf[32];
+	int r;
+
+	if (!is_id('v', id))
+		return usage("\"%s\": expected a vat such as v1", id);
+	r = request(cli, "pingVat", json_pack("{s:s}", "id", id), &result);
+	if (!r && has(cli, OPT_JSON))
+		output_json(result);
+	else if (!r)
+		printf("%s answered in %s us\n", id, output_member(result, "us", buf));
+	json_decref(result);
+	return r;
+}
+
+/* "@ko7", or as other commands print it, "ko7". */
+static const char *reference(const char *word)
+{
+	kref_t k;
+
+	word += word[0] == '@';
+	return kref_parse(word, strlen(word), &k) ? word : NULL;
+}
+
+static int cmd_release(struct cli *cli)
+{
+	const char *kref = reference(cli->words[1]);
+
+	if (!kref)
+		return usage("\"%s\": expected a reference such as @ko7", cli->words[1]);
+	return request_done(cli, "release", json_pack("{s:s}", "kref", kref));
+}
+
+/* --- tables ----------------------------------------------------------------------------------------------- */
+
+static void print_members(const json_t *object, const char *const *keys)
+{
+	char buf[32];
+
+	for (; *keys; keys++)
+		output_pair(*keys, output_member(object, *keys, buf));
+}
+
+static char *join(const json_t *list, const char *separator)
+{
+	size_t size = 1, n = 0;
+	char *text;
+
+	for (size_t i = 0; i < json_array_size(list); i++)
+		size += json_string_length(json_array_get(list, i)) + strlen(separator);
+	text = calloc(1, size);
+	for (size_t i = 0; text && i < json_array_size(list); i++) {
+		const char *word = json_string_value(json_array_get(list, i));
+
+		n += (size_t)snprintf(text + n, size - n, "%s%s", i ? separator : "", word ? word : "");
+	}
+	return text;
+}
+
+static void print_status(const json_t *status)
+{
+	static const char *const head[] = { "version", "pid", "uptimeMs", NULL };
+	static const char *const rest[] = { "objects", "promises", "queued", "cranks", "commits", NULL };
+	const json_t *list = json_object_get(status, "subclusters");
+	char b[5][32];
+
+	print_members(status, head);
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *s = json_array_get(list, i);
+		char line[400];
+
+		snprintf(line, sizeof(line), "%s %s bootstrap=%s root=%s", output_member(s, "id", b[0]),
+			 output_member(s, "status", b[1]), output_member(s, "bootstrap", b[2]),
+			 output_member(s, "rootKref", b[3]));
+		output_pair("subcluster", line);
+	}
+	list = json_object_get(status, "vats");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *v = json_array_get(list, i);
+		_cleanup_free_ char *isolation = join(json_object_get(v, "isolation"), ",");
+		const char *reason = output_member(v, "reason", b[4]);
+		char line[800];
+
+		snprintf(line, sizeof(line), "%s %s %s %s isolation=%s%s%s", output_member(v, "id", b[0]),
+			 output_member(v, "name", b[1]), output_member(v, "subcluster", b[2]),
+			 output_member(v, "status", b[3]), isolation && *isolation ? isolation : "-",
+			 *reason ? " reason: " : "", reason);
+		output_pair("vat", line);
+	}
+	print_members(status, rest);
+	output_pair("mount", json_is_string(json_object_get(status, "mount")) ? output_member(status, "mount", b[0]) : "-");
+}
+
+static int cmd_status(struct cli *cli)
+{
+	json_t *result = NULL;
+	int r = request(cli, "getStatus", json_object(), &result);
+
+	if (!r && has(cli, OPT_JSON))
+		output_json(result);
+	else if (!r)
+		print_status(result);
+	json_decref(result);
+	return r;
+}
+
+static void print_vats(const json_t *vats)
+{
+	static const char *const heads[] = { "VAT", "NAME", "SUBCLUSTER", "STATUS", "INCARNATION", "PID", "UID", "CRANKS",
+					     "QUEUED", "ISOLATION" };
+	static const char *const keys[] = { "id", "name", "subcluster", "status", "incarnation", "pid", "uid", "cranks",
+					    "queued" };
+	struct listing t = LISTING_INIT(heads);
+	char buf[32];
+
+	for (size_t i = 0; i < json_array_size(vats); i++) {
+		const json_t *v = json_array_get(vats, i);
+		_cleanup_free_ char *isolation = join(json_object_get(v, "isolation"), ",");
+
+		for (size_t j = 0; j < ARRAY_LEN(keys); j++)
+			listing_add(&t, output_member(v, keys[j], buf));
+		listing_add(&t, isolation ? isolation : "");
+	}
+	listing_print(&t);
+	listing_deinit(&t);
+}
+
+static int cmd_ps(struct cli *cli)
+{
+	json_t *result = NULL, *vats;
+	int r = request(cli, "getStatus", json_object(), &result);
+
+	vats = json_object_get(result, "vats");
+	if (!r && has(cli, OPT_JSON))
+		output_json(vats);
+	else if (!r)
+		print_vats(vats);
+	json_decref(result);
+	return r;
+}
+
+static int cmd_holds(struct cli *cli)
+{
+	static const char *const heads[] = { "KREF", "KIND", "OWNER", "COUNT", "SINCE" };
+	static const char *const keys[] = { "kref", "kind", "owner", "count", "since" };
+	struct listing t = LISTING_INIT(heads);
+	json_t *result = NULL, *holds;
+	char buf[32];
+	int r = request(cli, "holds", json_object(), &result);
+
+	holds = json_object_get(result, "holds");
+	for (size_t i = 0; i < json_array_size(holds); i++)
+		for (size_t j = 0; j < ARRAY_LEN(keys); j++)
+			listing_add(&t, output_member(json_array_get(holds, i), keys[j], buf));
+	if (!r && has(cli, OPT_JSON))
+		output_json(result);
+	else if (!r)
+		listing_print(&t);
+	listing_deinit(&t);
+	json_decref(result);
+	return r;
+}
+
+/* --- call ------------------------------------------------------------------------------------------------- */
+
+/* OUTPUT_OK, or the sentence about the argument (counted from 1, after METHOD). */
+static int parse_arg(size_t number, const char *word, json_t **argp)
+{
+	json_error_t error;
+	kref_t k;
+
+	if (word[0] == '@') {
+		if (!kref_parse(word + 1, strlen(word + 1), &k))
+			return usage("argument %zu \"%s\": expected a reference such as @ko7", number, word);
+		*argp = json_pack("{s:s}", "@", word + 1);
+		return *argp ? OUTPUT_OK : output_no_memory();
+	}
+	*argp = json_loads(word, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
+	if (*argp)
+		return OUTPUT_OK;
+	return usage("argument %zu \"%.200s\": expected JSON or @ko7: %s", number, word, error.text);
+}
+
+static int parse_args(const struct cli *cli, json_t **argsp)
+{
+	json_t *args = json_array();
+	int r = OUTPUT_OK;
+
+	for (size_t i = 3; i < cli->n_words && !r; i++) {
+		json_t *arg = NULL;
+
+		r = parse_arg(i - 2, cli->words[i], &arg);
+		if (!r && json_array_append_new(args, arg))
+			r = output_no_memory();
+	}
+	if (r)
+		json_decref(args);
+	else
+		*argsp = args;
+	return r;
+}
+
+/* "[KERNEL:CODE] detail" is the kernel's own way of rejecting; the rest is what a vat says. */
+static int report_kernel_error(const char *message)
+{
+	static const char prefix[] = "[KERNEL:";
+	char code[64];
+	size_t n;
+
+	if (strncmp(message, prefix, strlen(prefix)))
+		return OUTPUT_OK;
+	message += strlen(prefix);
+	n = strspn(message, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_:");
+	if (n == 0 || n >= sizeof(code) || message[n] != ']')
+		return OUTPUT_OK;
+	memcpy(code, message, n);
+	code[n] = 0;
+	message += n + 1 + (message[n + 1] == ' ');
+	return output_error(OUTPUT_REFUSED, code, "%s", message);
+}
+
+static int report_rejection(const json_t *answer)
+{
+	const json_t *body = json_object_get(answer, "body");
+	char *name = NULL, *message = NULL, *text;
+	int r = OUTPUT_OK;
+
+	/* A kernel that says who rejected is believed before the text, which a vat may have copied. */
+	if (!json_is_false(json_object_get(answer, "kernel")) &&
+	    smallcaps_read_error(json_string_value(body), json_string_length(body), &name, &message)) {
+		r = report_kernel_error(message);
+		free(name);
+		free(message);
+	}
+	if (r)
+		return r;
+	text = output_render(answer);
+	r = text ? output_error(OUTPUT_REFUSED, "REJECTED", "%s", text) : output_no_memory();
+	free(text);
+	return r;
+}
+
+static int print_value(const json_t *capdata)
+{
+	_cleanup_free_ char *text = output_render(capdata);
+
+	if (!text)
+		return output_no_memory();
+	puts(text);	/* rendered: nothing in it is raw */
+	return OUTPUT_OK;
+}
+
+static int call(struct cli *cli, const char *target, json_t *args, json_t **resultp)
+{
+	json_t *params = json_pack("{s:s, s:s, s:o, s:b}", "target", target, "method", cli->words[2], "args", args, "hold",
+				   !has(cli, OPT_NO_HOLD));
+	int r;
+
+	if (!params)
+		return usage("\"%s\": expected a method's name in UTF-8", cli->words[2]);
+	r = client_open(&cli->client, cli->run_dir);
+	if (r) {
+		json_decref(params);
+		return r;
+	}
+	return client_call(&cli->client, "queueMessage", params, NULL, 0, cli->timeout_ms, resultp);
+}
+
+static int cmd_call(struct cli *cli)
+{
+	const char *target = reference(cli->words[1]);
+	json_t *args = NULL, *result = NULL;
+	int r;
+
+	if (!target)
+		return usage("\"%s\": expected a reference such as @ko7", cli->words[1]);
+	r = parse_args(cli, &args);
+	if (!r)
+		r = call(cli, target, args, &result);
+	if (!r && has(cli, OPT_JSON))
+		output_json(result);
+	if (!r && json_is_true(json_object_get(result, "rejected")))
+		r = report_rejection(result);
+	else if (!r && !has(cli, OPT_JSON))
+		r = print_value(result);
+	json_decref(result);
+	return r;
+}
+
+/* --- launch ----------------------------------------------------------------------------------------------- */
+
+static int read_config(const char *file, json_t **jsonp, struct config **configp)
+{
+	char error[CONFIG_ERROR_MAX];
+	json_error_t where;
+	FILE *f = fopen(file, "re");
+	int r;
+
+	if (!f)
+		return output_error(OUTPUT_REFUSED, "CONFIG", "%s: %s", file, strerror(errno));
+	*jsonp = json_loadf(f, JSON_REJECT_DUPLICATES, &where);
+	fclose(f);
+	if (!*jsonp)
+		return output_error(OUTPUT_REFUSED, "CONFIG", "%s:%d:%d: %s", file, where.line, where.column, where.text);
+	r = config_parse(*jsonp, configp, error);
+	if (r < 0)
+		return output_no_memory();
+	return r ? output_error(OUTPUT_REFUSED, "CONFIG", "%s: %s", file, error) : OUTPUT_OK;
+}
+
+/* The first place of the configuration that names this path. */
+static void place_of(const struct config *c, const char *path, char *out, size_t size)
+{
+	for (size_t i = 0; i < c->n_vats; i++) {
+		const struct config_vat *v = &c->vats[i];
+
+		if (!strcmp(v->program, path)) {
+			snprintf(out, size, "vats.%s.program", v->name);
+			return;
+		}
+		for (size_t j = 0; j < v->n_files; j++)
+			if (!strcmp(v->files[j].path, path)) {
+				snprintf(out, size, "vats.%s.files.%s", v->name, v->files[j].name);
+				return;
+			}
+	}
+	assert(!"every path comes from a place");
+}
+
+/* O_NONBLOCK: a fifo, which is then refused, must not make us wait for its writer. */
+static int open_path(const char *file, int dir_fd, const struct config *c, const char *path, int *fdp)
+{
+	char place[2 * VAT_NAME_MAX + 32];
+	const char *why = NULL;
+	struct stat st;
+
+	*fdp = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (*fdp < 0 || fstat(*fdp, &st) < 0)
+		why = strerror(errno);
+	else if (!S_ISREG(st.st_mode))
+		why = "not a regular file";
+	if (!why)
+		return OUTPUT_OK;
+	place_of(c, path, place, sizeof(place));
+	return output_error(OUTPUT_REFUSED, "CONFIG", "%s: %s: %s: %s", file, place, path, why);
+}
+
+static int open_paths(const char *file, const struct config *c, const struct config_paths *p, int *fds)
+{
+	_cleanup_free_ char *copy = strdup(file);
+	_cleanup_close_ int dir_fd = -1;
+	int r = OUTPUT_OK;
+
+	if (!copy)
+		return output_no_memory();
+	dir_fd = open(dirname(copy), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir_fd < 0)
+		return output_error(OUTPUT_REFUSED, "CONFIG", "the folder of %s: %s", file, strerror(errno));
+	for (size_t i = 0; i < p->n && !r; i++)
+		r = open_path(file, dir_fd, c, p->paths[i], &fds[i]);
+	return r;
+}
+
+static json_t *launch_params(json_t *config, const struct config_paths *p)
+{
+	json_t *paths = json_array();
+
+	for (size_t i = 0; i < p->n; i++)
+		if (json_array_append_new(paths, json_string(p->paths[i]))) {
+			json_decref(paths);
+			return NULL;
+		}
+	return json_pack("{s:O, s:o}", "config", config, "paths", paths);
+}
+
+static int print_launched(const json_t *result)
+{
+	json_t *vats = json_object_get(result, "vats"), *id;
+	const char *name;
+	char line[200], buf[32];
+
+	output_pair("subcluster", output_member(result, "subclusterId", buf));
+	output_pair("root", output_member(result, "rootKref", buf));
+	json_object_foreach(vats, name, id) {
+		snprintf(line, sizeof(line), "%s %s", json_is_string(id) ? json_string_value(id) : "", name);
+		output_pair("vat", line);
+	}
+	fputs("result: ", stdout);
+	return print_value(json_object_get(result, "bootstrapResult"));
+}
+
+static int launch(struct cli *cli, json_t *json, const struct config *c, const struct config_paths *p)
+{
+	int fds[CONFIG_MAX_PATHS];
+	json_t *params, *result = NULL;
+	int r;
+
+	for (size_t i = 0; i < p->n; i++)
+		fds[i] = -1;
+	r = open_paths(cli->words[1], c, p, fds);
+	if (!r)
+		r = client_open(&cli->client, cli->run_dir);
+	if (!r) {
+		params = launch_params(json, p);
+		r = params ? client_call(&cli->client, "launchSubcluster", params, fds, p->n, -1, &result) :
+			     output_no_memory();
+	}
+	if (!r && has(cli, OPT_JSON))
+		output_json(result);
+	else if (!r)
+		r = print_launched(result);
+	for (size_t i = 0; i < p->n; i++)
+		closep(&fds[i]);
+	json_decref(result);
+	return r;
+}
+
+static int cmd_launch(struct cli *cli)
+{
+	struct config_paths paths = { 0 };
+	struct config *c = NULL;
+	json_t *json = NULL;
+	int r = read_config(cli->words[1], &json, &c);
+
+	if (!r && config_paths(c, &paths))
+		r = output_no_memory();
+	if (!r)
+		r = launch(cli, json, c, &paths);
+	config_paths_deinit(&paths);
+	config_free(c);
+	json_decref(json);
+	return r;
+}
+
+/* --- log -------------------------------------------------------------------------------------------------- */
+
+static void print_log_line(const json_t *line)
+{
+	char b[4][32], *text = NULL;
+	const char *message = json_string_value(json_object_get(line, "text"));
+	int n = asprintf(&text, "%s %s %s ", output_member(line, "time", b[0]), output_member(line, "level", b[1]),
+			 output_member(line, "incarnation", b[2]));
+	_cleanup_free_ char *head = n < 0 ? NULL : text;
+
+	/* Head and text are escaped apart: a NUL in the text must not end it. */
+	if (head)
+		fputs(head, stdout);
+	output_text(message ? message : "", json_string_length(json_object_get(line, "text")));
+}
+
+static int cmd_log(struct cli *cli)
+{
+	const char *id = cli->words[1];
+	json_int_t after = 0;
+	bool wait = false;
+	int r = OUTPUT_OK;
+
+	if (!is_id('v', id))
+		return usage("\"%s\": expected a vat such as v1", id);
+	for (;;) {
+		json_t *result = NULL, *lines;
+		size_t n;
+
+		r = request(cli, "getLog", json_pack("{s:s, s:I, s:b}", "id", id, "after", after, "wait", wait), &result);
+		lines = json_object_get(result, "lines");
+		n = json_array_size(lines);
+		for (size_t i = 0; i < n; i++) {
+			json_t *line = json_array_get(lines, i);
+
+			if (has(cli, OPT_JSON))
+				output_json(line);
+			else
+				print_log_line(line);
+			if (json_integer_value(json_object_get(line, "n")) > after)
+				after = json_integer_value(json_object_get(line, "n"));
+		}
+		json_decref(result);
+		/* An answer without lines is the end: of what is there, or, when it was waited for, of the vat. */
+		if (r || (n == 0 && (wait || !has(cli, OPT_FOLLOW))))
+			return r;
+		wait = n == 0;
+		fflush(stdout);
+	}
+}
+
+static int cmd_fsck(struct cli *cli)
+{
+	return fsck_main(cli->state_dir, has(cli, OPT_JSON));
+}
+
+/* --- the command line ------------------------------------------------------------------------------------- */
+
+static const struct command commands[] = {
+	{ "status", "status", "what the kernel is doing", 0, 0, 0, cmd_status },
+	{ "launch", "launch FILE", "start the cluster that FILE describes", 1, 1, 0, cmd_launch },
+	{ "ps", "ps", "list the vats", 0, 0, 0, cmd_ps },
+	{ "call", "call [--no-hold] [--timeout S] REF METHOD [ARG...]", "send a message and print the answer", 2, SIZE_MAX,
+	  OPT_NO_HOLD | OPT_TIMEOUT, cmd_call },
+	{ "holds", "holds", "list the references that are held for people", 0, 0, 0, cmd_holds },
+	{ "release", "release REF", "give up one that call printed", 1, 1, 0, cmd_release },
+	{ "terminate", "terminate s1|v1", "end a subcluster or a vat for good", 1, 1, 0, cmd_terminate },
+	{ "restart", "restart v1", "start a vat's process anew", 1, 1, 0, cmd_restart },
+	{ "suspend", "suspend v1", "deliver nothing to a vat", 1, 1, 0, cmd_suspend },
+	{ "resume", "resume v1", "deliver again", 1, 1, 0, cmd_resume },
+	{ "ping", "ping v1", "ask a vat's process for a sign of life", 1, 1, 0, cmd_ping },
+	{ "log", "log v1 [-f]", "print what a vat has logged; -f: and go on", 1, 1, OPT_FOLLOW, cmd_log },
+	{ "shutdown", "shutdown", "stop the kernel", 0, 0, 0, cmd_shutdown },
+	{ "fsck", "fsck [--state DIR]", "check a stopped kernel's store", 0, 0, OPT_STATE, cmd_fsck },
+};
+
+static const struct { const char *name; enum option option; bool value; } options[] = {
+	{ "--run", OPT_RUN, true },	{ "--json", OPT_JSON, false },	   { "--no-hold", OPT_NO_HOLD, false },
+	{ "--timeout", OPT_TIMEOUT, true }, { "--state", OPT_STATE, true }, { "--help", OPT_HELP, false },
+	{ "--version", OPT_VERSION, false }, { "-f", OPT_FOLLOW, false },  { "-h", OPT_HELP, false },
+};
+
+static void print_help(void)
+{
+	puts("usage: capstan [--run DIR] [--json] COMMAND\n");
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		printf("  %-52s  %s\n", commands[i].form, commands[i].help);
+	puts("\n  --run DIR    the kernel's run folder, " DEFAULT_RUN_DIR " if not given\n"
+	     "  --json       print JSON\n"
+	     "  --help, --version\n\n"
+	     "REF is @ko7. ARG is @ko7 or JSON, in which {\"@\":\"ko7\"} is a reference. capstan(1) says more.");
+}
+
+static int take_timeout(struct cli *cli, const char *value)
+{
+	char *end;
+	double s = strtod(value, &end);
+
+	if (end == value || *end || !(s > 0 && s <= TIMEOUT_MAX_S))
+		return usage("--timeout \"%s\": expected seconds, more than 0 and at most %.0f", value, TIMEOUT_MAX_S);
+	cli->timeout_ms = (int)(s * 1000) + (s * 1000 < 1);
+	return OUTPUT_OK;
+}
+
+static int take_option(struct cli *cli, size_t i, const char *value)
+{
+	cli->options |= options[i].option;
+	switch (options[i].option) {
+	case OPT_RUN:
+		cli->run_dir = value;
+		break;
+	case OPT_STATE:
+		cli->state_dir = value;
+		break;
+	case OPT_TIMEOUT:
+		return take_timeout(cli, value);
+	default:
+		break;
+	}
+	return OUTPUT_OK;
+}
+
+/* Which option the word is: "--run DIR", "--run=DIR". ARRAY_LEN(options): none. */
+static size_t find_option(const char *word, const char **valuep)
+{
+	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+		size_t n = strlen(options[i].name);
+
+		*valuep = NULL;
+		if (!strcmp(word, options[i].name))
+			return i;
+		if (options[i].value && !strncmp(word, options[i].name, n) && word[n] == '=') {
+			*valuep = word + n + 1;
+			return i;
+		}
+	}
+	return ARRAY_LEN(options);
+}
+
+/* Words of a call may begin with one dash: -5 is JSON. */
+static bool looks_like_option(const struct cli *cli, const char *word)
+{
+	if (word[0] != '-' || !word[1])
+		return false;
+	return word[1] == '-' || !cli->n_words || strcmp(cli->words[0], "call");
+}
+
+static int parse_command_line(struct cli *cli, int argc, char **argv)
+{
+	bool all_words = false;
+
+	for (int i = 1; i < argc; i++) {
+		const char *value;
+		size_t option;
+		int r;
+
+		if (all_words || !looks_like_option(cli, argv[i])) {
+			cli->words[cli->n_words++] = argv[i];
+			continue;
+		}
+		if (!strcmp(argv[i], "--")) {
+			all_words = true;
+			continue;
+		}
+		option = find_option(argv[i], &value);
+		if (option == ARRAY_LEN(options))
+			return usage("unknown option \"%s\"", argv[i]);
+		if (options[option].value && !value && !(value = argv[++i]))
+			return usage("%s: expected a value", options[option].name);
+		r = take_option(cli, option, value);
+		if (r)
+			return r;
+	}
+	return OUTPUT_OK;
+}
+
+static int check_command(const struct cli *cli, const struct command **commandp)
+{
+	const struct command *c = commands, *end = commands + ARRAY_LEN(commands);
+	unsigned wrong;
+
+	if (!cli->n_words)
+		return usage("expected a command");
+	while (c < end && strcmp(c->name, cli->words[0]))
+		c++;
+	if (c == end)
+		return usage("unknown command \"%s\"", cli->words[0]);
+	wrong = cli->options & ~(c->options | OPT_JSON | OPT_RUN);
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		if (wrong & options[i].option)
+			return usage("%s takes no %s", c->name, options[i].name);
+	if (cli->n_words - 1 < c->min || cli->n_words - 1 > c->max)
+		return usage("expected: capstan %s", c->form);
+	*commandp = c;
+	return OUTPUT_OK;
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+	const struct command *command = NULL;
+	int r = parse_command_line(cli, argc, argv);
+
+	if (r)
+		return r;
+	if (has(cli, OPT_HELP)) {
+		print_help();
+		return OUTPUT_OK;
+	}
+	if (has(cli, OPT_VERSION)) {
+		puts("capstan " CAPSTAN_VERSION);
+		return OUTPUT_OK;
+	}
+	r = check_command(cli, &command);
+	return r ? r : command->run(cli);
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = { .run_dir = DEFAULT_RUN_DIR, .state_dir = DEFAULT_STATE_DIR, .timeout_ms = -1,
+			   .client = CLIENT_INIT };
+	int r;
+
+	log_init("capstan");
+	cli.words = calloc((size_t)argc + 1, sizeof(*cli.words));
+	r = cli.words ? run(&cli, argc, argv) : output_no_memory();
+	client_close(&cli.client);
+	free(cli.words);
+	if (fflush(stdout) || ferror(stdout))
+		r = output_error(OUTPUT_REFUSED, "OUTPUT", "cannot write: %s", strerror(errno));
+	return r;
+}
