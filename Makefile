@@ -46,9 +46,10 @@ CAPSTAND_LIBS := -llmdb -ljansson -lcap -lmd -lpthread -lsystemd
 VATD := vatd/vatd.c
 VATD_LIBS := -lcap -lseccomp
 
-FS := fs/main.c fs/tree.c fs/render.c fs/session.c \
-	$(LIB_BASE) $(LIB_WIRE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_READER)
-FS_LIBS := -lfuse3 -llmdb -ljansson -lpthread
+FS_TREE := fs/tree.c fs/text.c fs/view.c fs/render.c fs/render_queue.c fs/render_ref.c fs/render_vat.c fs/render_store.c \
+	$(LIB_BASE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_READER)
+FS := fs/main.c fs/session.c fs/lease.c fs/lock.c $(FS_TREE)
+FS_LIBS := -lfuse3 -llmdb -ljansson -lseccomp -lpthread -lm
 
 CLI := tools/capstan.c tools/client.c tools/fsck.c tools/output.c \
 	$(LIB_BASE) $(LIB_WIRE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_CONFIG) $(LIB_READER) $(LIB_CHECK)
@@ -98,6 +99,24 @@ LINK_test_vatstore := broker/vatstore.c $(STORE)
 LIBS_test_vatstore := -llmdb
 LINK_test_reader := $(LIB_READER) $(STORE)
 LIBS_test_reader := -llmdb
+
+# The spawner's tests run real vats: capstan-vatd and a probe without a library.
+UNIT_TESTS += test_spawner
+LINK_test_options := broker/options.c lib/util.c
+LINK_test_uidblock := broker/uidblock.c lib/util.c
+LINK_test_spawner := broker/spawner.c broker/jail.c broker/fsmount.c lib/util.c
+LIBS_test_spawner := -lcap
+LINK_test_code := broker/code.c broker/loop.c lib/util.c
+LIBS_test_code := -lmd -lpthread
+LINK_test_lease := broker/lease.c broker/loop.c lib/util.c
+
+# The mount: its texts without FUSE; then the real thing (root and /dev/fuse, else skipped).
+UNIT_TESTS += test_fs test_fs_mount
+LINK_test_fs := $(FS_TREE) $(filter-out $(LIB_BASE) $(LIB_SCHEMA),$(STORE))
+LIBS_test_fs := -llmdb -ljansson -lm
+LINK_test_fs_mount := $(STORE)
+LIBS_test_fs_mount := -llmdb
+$(B)/unit/test_fs_mount: $(B)/bin/capstan-fs
 
 # --- rules -------------------------------------------------------------------------------------------------------
 
@@ -156,6 +175,11 @@ $(B)/vats/%: tests/vats/%.c $(B)/lib/libcapstan.a Makefile
 	@mkdir -p $(@D)
 	$(CC) $(BASE_CFLAGS) -Ilib -static -o $@ $< $(B)/lib/libcapstan.a $(LIBCAPSTAN_LIBS)
 
+$(B)/vats/vat_probe: tests/vats/vat_probe.c vatd/stage.h Makefile
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -MMD -MP,$(BASE_CFLAGS)) -static -o $@ $<
+$(B)/unit/test_spawner: $(BIN)/capstan-vatd $(B)/vats/vat_probe
+
 # Unit tests: LINK_<name> lists the sources, LIBS_<name> the libraries.
 unit: $(patsubst %,$(B)/unit/%,$(UNIT_TESTS))
 .SECONDEXPANSION:
@@ -177,6 +201,12 @@ $(B)/make_wire_corpus: $(call obj,tests/fuzz/make_wire_corpus.c $(WIRE_SEEDS)) M
 corpus-wire: $(B)/make_wire_corpus
 	@mkdir -p tests/corpus/wire
 	$< tests/corpus/wire
+# The dumps of docs/PROTOCOL.md.
+.PHONY: wire-example
+$(B)/make_wire_example: $(call obj,tests/fuzz/make_wire_example.c $(LIB_WIRE) $(LIB_BASE)) Makefile
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^)
+wire-example: $(B)/make_wire_example
+	@$<
 fuzz-%: $(B)/fuzz/fuzz_%
 	@mkdir -p $(B)/fuzz/work-$* && $< -max_total_time=$(FUZZ_SECONDS) -max_len=4096 $(B)/fuzz/work-$* tests/corpus/$*
 
