@@ -27,6 +27,7 @@ static const char usage[] =
 struct options { int fuse_fd, data_fd, lease_fd, page_fd; gid_t gid; };
 
 enum { OPTIONS_E_USAGE = 1, OPTIONS_E_DONE };
+enum { RUN_E_GONE = 1, RUN_E_REPORTED };	/* the broker hung up; it was said already what is wrong */
 
 static bool parse_number(const char *text, unsigned long max, unsigned long *outp)
 {
@@ -106,6 +107,37 @@ static gid_t capstan_gid(void)
 static void reader_freep(struct reader **rp) { reader_free(*rp); }
 static void session_freep(struct session **sp) { session_free(*sp); }
 
+/* Why the store cannot be served. */
+static const char *reader_outcome_text(int outcome)
+{
+	switch (outcome) {
+	case READER_E_SCHEMA:	return "the store was written by another version";
+	case READER_E_CORRUPT:	return "that is not a store";
+	case READER_E_ACCESS:	return strerror(errno);
+	default:		return "unknown outcome";
+	}
+}
+
+/* Opening reads the store too, and so needs a lease. A positive outcome is reported here. */
+static int open_reader(struct reader **readerp, struct lease *lease, int data_fd)
+{
+	int r, granted = lease_acquire(lease);
+
+	if (granted < 0)
+		return granted;
+	if (granted == LEASE_E_GONE)
+		return RUN_E_GONE;
+	r = reader_open_fd(readerp, data_fd);
+	/* Expired or not given: the first request finds out whether the broker is well. */
+	if (!granted)
+		lease_release(lease);
+	if (r > 0) {
+		log_err("cannot read the store: %s", reader_outcome_text(r));
+		return RUN_E_REPORTED;
+	}
+	return r;
+}
+
 static int run(const struct options *o)
 {
 	_cleanup_(session_freep) struct session *session = NULL;
@@ -117,7 +149,7 @@ static int run(const struct options *o)
 	r = lease_init(&lease, o->lease_fd, o->page_fd);
 	if (r)
 		return r;
-	r = reader_open_fd(&reader, o->data_fd);
+	r = open_reader(&reader, &lease, o->data_fd);
 	if (r)
 		return r;
 	options = (struct session_options){
@@ -140,7 +172,7 @@ int main(int argc, char **argv)
 		return r == OPTIONS_E_DONE ? 0 : 2;
 	log_init("capstan-fs");
 	r = run(&o);
-	if (r)
-		log_err("cannot serve: %s", r < 0 ? strerror(-r) : "the store is not one of this version");
-	return r ? 1 : 0;
+	if (r < 0)
+		log_err("cannot serve: %s", strerror(-r));
+	return r && r != RUN_E_GONE ? 1 : 0;
 }

@@ -51,6 +51,7 @@ int render_sub_created(struct view *v, uint64_t id, struct text *t);
 /* render_store.c: a vat's own store, raw and as the C vat library lays it out */
 int render_vat_vatstore(struct view *v, uint64_t id, struct text *t);
 int render_vat_baggage(struct view *v, uint64_t id, struct text *t);
+int render_vat_state(struct view *v, uint64_t id, struct text *t);
 
 /* Shared by the above. */
 void render_kref(struct text *t, uint64_t bits);	/* "-" for 0 */

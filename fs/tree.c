@@ -64,6 +64,7 @@ static const struct row rows[NODE_N] = {
 	[NODE_VAT_QUEUE]	= { NODE_FILE, NODE_VAT, "queue", .render = render_vat_queue },
 	[NODE_VAT_VATSTORE]	= { NODE_FILE, NODE_VAT, "vatstore", .render = render_vat_vatstore },
 	[NODE_VAT_BAGGAGE]	= { NODE_FILE, NODE_VAT, "baggage", .render = render_vat_baggage },
+	[NODE_VAT_STATE]	= { NODE_FILE, NODE_VAT, "state", .render = render_vat_state },
 	[NODE_VAT_DECIDES]	= { NODE_FILE, NODE_VAT, "decides", .render = render_vat_decides },
 	[NODE_VAT_LOG]		= { NODE_FILE, NODE_VAT, "log", .render = render_vat_log },
 	[NODE_CLIST_OBJECT]	= { NODE_LINK, NODE_VAT_CLIST, NULL, .link = "../../../objects/ko" },

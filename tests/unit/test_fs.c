@@ -14,7 +14,7 @@
 #define THEN	UINT64_C(1700000000000000)	/* 2023-11-14T22:13:20Z */
 
 struct fixture {
-	char dir[DIR_MAX];
+	char dir[64];
 	struct reader *reader;
 	struct view view;
 	struct text text;
@@ -121,6 +121,11 @@ static void put_vatstore(struct store *s, uint64_t vat, const void *key, size_t 
 	must_put(s, T_VATSTORE, k, 8 + key_len, row, 8 + len);
 }
 
+static void put_text(struct store *s, uint64_t vat, const char *key, const char *value)
+{
+	put_vatstore(s, vat, key, strlen(key), value, strlen(value));
+}
+
 static void write_vats(struct store *s)
 {
 	static const char config[] = "{\"program\":\"sha256:00\",\"args\":[\"\xc2\x9b\x7f\"]}";
@@ -142,6 +147,14 @@ static void write_vats(struct store *s)
 	put_vatstore(s, 1, "-", 1, "", 0);
 	put_vatstore(s, 1, "\x00\xff\n", 3, "\\", 1);
 	put_vatstore(s, 11, "not v1's", 8, "", 0);
+	/* As the C vat library writes them (vatd/lib/store.c). */
+	put_text(s, 2, "baggage.count", "#5");
+	put_text(s, 2, "baggage.two words", "#{\"peer\":\"$0.Alleged: X\",\"lost\":\"$1\"}\no-1 o-99");
+	put_text(s, 2, "baggage.broken", "#[\nnot a reference");
+	put_text(s, 2, "baggage", "not one of them");
+	put_text(s, 2, "count.o-1", "1");
+	put_text(s, 2, "object.o+0", "#{\"n\":7}");
+	put_text(s, 1, "object.o+d2.5:1", "#[]");
 }
 
 static void write_references(struct store *s)
@@ -361,7 +374,7 @@ static void test_listings(void **state)
 	assert_string_equal(ls(f, "vats", out), "v1/ v2/ v3/");
 	assert_string_equal(ls(f, "vats/v1", out),
 			    "name config parameters status uid pid incarnation isolation reason usage clist/ clist.txt "
-			    "queue vatstore baggage decides log");
+			    "queue vatstore baggage state decides log");
 	assert_string_equal(ls(f, "vats/v1/clist", out), "o+0@ o+d2.5:1@ p-1@");
 	assert_string_equal(ls(f, "vats/v2/clist", out), "o-1@ p+3@");
 	assert_string_equal(ls(f, "subclusters", out), "s1/ s2/");
@@ -498,10 +511,19 @@ static void test_vats(void **state)
 		"2023-11-14T22:13:20.000000Z 2 info hello\n"
 		"2023-11-14T22:13:20.000000Z 2 error two\\nlines \\\\ \\x1b]0;title\\x07 \\xff\n");
 	assert_string_equal(cat(*state, "vats/v1/vatstore"),
-		"key         value\n"
-		"\\x00\\xff\\n  \\\\\n"
-		"\\x2d        \n"
-		"a\\x20key    v 1\n");
+		"key              value\n"
+		"\\x00\\xff\\n       \\\\\n"
+		"\\x2d             \n"
+		"a\\x20key         v 1\n"
+		"object.o+d2.5:1  #[]\n");
+	assert_string_equal(cat(*state, "vats/v2/baggage"),
+		"key           value\n"
+		"broken        #[\\nnot a reference\n"
+		"count         5\n"
+		"two\\x20words  {peer: ko2, lost: o-99}\n");
+	assert_string_equal(cat(*state, "vats/v3/baggage"), "key  value\n");
+	assert_string_equal(cat(*state, "vats/v2/state"), "eref  kref  value\no+0   -     {n: 7}\n");
+	assert_string_equal(cat(*state, "vats/v1/state"), "eref      kref  value\no+d2.5:1  ko2   []\n");
 }
 
 static void test_subclusters(void **state)
