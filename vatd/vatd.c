@@ -174,11 +174,24 @@ static void allow(scmp_filter_ctx ctx, const int *list, size_t n)
 		rule(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, list[i], 0));
 }
 
+/* One rule on one argument; MASKED_EQ compares (argument & a) with b, the others the argument with a. */
+static void rule_if(scmp_filter_ctx ctx, uint32_t action, int nr, unsigned arg, enum scmp_compare op, scmp_datum_t a,
+		    scmp_datum_t b)
+{
+	struct scmp_arg_cmp cmp = { .arg = arg, .op = op, .datum_a = a, .datum_b = b };
+
+	rule(seccomp_rule_add_array(ctx, action, nr, 1, &cmp));
+}
+
 /* The exec of the vat's program: that fd closes with it and its number can never be made again (RLIMIT_NOFILE). */
 static void allow_exec(scmp_filter_ctx ctx)
 {
-	rule(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SYS_execveat, 2, SCMP_A0(SCMP_CMP_EQ, STAGE_PROGRAM_FD),
-			      SCMP_A4(SCMP_CMP_EQ, AT_EMPTY_PATH)));
+	const struct scmp_arg_cmp once[] = {
+		{ .arg = 0, .op = SCMP_CMP_EQ, .datum_a = STAGE_PROGRAM_FD },
+		{ .arg = 4, .op = SCMP_CMP_EQ, .datum_a = AT_EMPTY_PATH },
+	};
+
+	rule(seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SYS_execveat, 2, once));
 }
 
 /* Threads, no processes; RLIMIT_NPROC counts both. clone3 hides its flags in memory: C libraries then use clone. */
@@ -189,16 +202,14 @@ static void rules_none(scmp_filter_ctx ctx)
 	for (size_t i = 0; i < sizeof(probed) / sizeof(probed[0]); i++)
 		rule(seccomp_rule_add(ctx, SCMP_ACT_ERRNO(probed[i].error), probed[i].nr, 0));
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		rule(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SYS_fcntl, 1, SCMP_A1(SCMP_CMP_EQ, commands[i])));
+		rule_if(ctx, SCMP_ACT_ALLOW, SYS_fcntl, 1, SCMP_CMP_EQ, commands[i], 0);
 	/* fstat() of newer C libraries; paths are for an empty root to refuse. */
-	rule(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SYS_newfstatat, 1, SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH)));
-	rule(seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES), SYS_newfstatat, 1, SCMP_A3(SCMP_CMP_NE, AT_EMPTY_PATH)));
-	rule(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SYS_prlimit64, 1, SCMP_A2(SCMP_CMP_EQ, 0)));
-	rule(seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SYS_prlimit64, 1, SCMP_A2(SCMP_CMP_NE, 0)));
-	rule(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SYS_clone, 1,
-			      SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | NEW_NAMESPACES, CLONE_THREAD)));
-	rule(seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SYS_clone, 1,
-			      SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0)));
+	rule_if(ctx, SCMP_ACT_ALLOW, SYS_newfstatat, 3, SCMP_CMP_EQ, AT_EMPTY_PATH, 0);
+	rule_if(ctx, SCMP_ACT_ERRNO(EACCES), SYS_newfstatat, 3, SCMP_CMP_NE, AT_EMPTY_PATH, 0);
+	rule_if(ctx, SCMP_ACT_ALLOW, SYS_prlimit64, 2, SCMP_CMP_EQ, 0, 0);
+	rule_if(ctx, SCMP_ACT_ERRNO(EPERM), SYS_prlimit64, 2, SCMP_CMP_NE, 0, 0);
+	rule_if(ctx, SCMP_ACT_ALLOW, SYS_clone, 0, SCMP_CMP_MASKED_EQ, CLONE_THREAD | NEW_NAMESPACES, CLONE_THREAD);
+	rule_if(ctx, SCMP_ACT_ERRNO(EPERM), SYS_clone, 0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0);
 }
 
 /* Opening files is allowed when it can only read them: one rule for each forbidden combination, as flags are bits. */
@@ -206,13 +217,9 @@ static void rules_open(scmp_filter_ctx ctx, int nr, unsigned arg)
 {
 	const scmp_datum_t mask = O_ACCMODE | O_CREAT | O_TRUNC;
 
-	for (scmp_datum_t bits = 0; bits <= mask; bits++) {
-		struct scmp_arg_cmp cmp = { .arg = arg, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = bits };
-
-		if (bits & ~mask)
-			continue;
-		rule(seccomp_rule_add_array(ctx, bits ? SCMP_ACT_ERRNO(EACCES) : SCMP_ACT_ALLOW, nr, 1, &cmp));
-	}
+	for (scmp_datum_t bits = 0; bits <= mask; bits++)
+		if (!(bits & ~mask))
+			rule_if(ctx, bits ? SCMP_ACT_ERRNO(EACCES) : SCMP_ACT_ALLOW, nr, arg, SCMP_CMP_MASKED_EQ, mask, bits);
 }
 
 static void rules_host(scmp_filter_ctx ctx)
@@ -222,7 +229,7 @@ static void rules_host(scmp_filter_ctx ctx)
 		rule(seccomp_rule_add(ctx, SCMP_ACT_ERRNO(probed_host[i].error), probed_host[i].nr, 0));
 	rules_open(ctx, SYS_open, 1);
 	rules_open(ctx, SYS_openat, 2);
-	rule(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SYS_clone, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES, 0)));
+	rule_if(ctx, SCMP_ACT_ALLOW, SYS_clone, 0, SCMP_CMP_MASKED_EQ, NEW_NAMESPACES, 0);
 }
 
 static void install_filter(bool host)
