@@ -590,8 +590,13 @@ static int check_whole(const struct config *c, char *error)
 
 	while (i < c->n_vats && strcmp(c->vats[i].name, c->bootstrap))
 		i++;
-	if (i == c->n_vats)
-		return invalid(&(struct place){ .key = "bootstrap" }, error, "expected the name of one of the vats");
+	if (i == c->n_vats) {
+		char shown[KEY_SHOWN];
+
+		escape_bytes(shown, sizeof(shown), c->bootstrap, strlen(c->bootstrap));
+		return invalid(&(struct place){ .key = "bootstrap" }, error,
+			       "expected the name of one of the vats, \"%s\" is none", shown);
+	}
 	for (i = 0; i < c->n_services; i++)
 		if (json_object_get(c->io, c->services[i]))
 			return invalid(&(struct place){ .up = &(struct place){ .key = "io" }, .key = c->services[i] },

@@ -137,13 +137,12 @@ static int cmd_ping(struct cli *cli)
 	return r;
 }
 
-/* "@ko7", or as other commands print it, "ko7". */
+/* "@ko7" without its @, or NULL. */
 static const char *reference(const char *word)
 {
 	kref_t k;
 
-	word += word[0] == '@';
-	return kref_parse(word, strlen(word), &k) ? word : NULL;
+	return word[0] == '@' && kref_parse(word + 1, strlen(word + 1), &k) ? word + 1 : NULL;
 }
 
 static int cmd_release(struct cli *cli)
@@ -291,10 +290,9 @@ static int cmd_holds(struct cli *cli)
 static int parse_arg(size_t number, const char *word, json_t **argp)
 {
 	json_error_t error;
-	kref_t k;
 
 	if (word[0] == '@') {
-		if (!kref_parse(word + 1, strlen(word + 1), &k))
+		if (!reference(word))
 			return usage("argument %zu \"%s\": expected a reference such as @ko7", number, word);
 		*argp = json_pack("{s:s}", "@", word + 1);
 		return *argp ? OUTPUT_OK : output_no_memory();
@@ -364,6 +362,17 @@ static int report_rejection(const json_t *answer)
 	return r;
 }
 
+/* {"body","slots"}, with "rejected" only when it is. */
+static void print_capdata(const json_t *answer)
+{
+	bool rejected = json_is_true(json_object_get(answer, "rejected"));
+	json_t *out = json_pack("{s:O?, s:O?, s:o*}", "body", json_object_get(answer, "body"), "slots",
+				json_object_get(answer, "slots"), "rejected", rejected ? json_true() : NULL);
+
+	output_json(out);
+	json_decref(out);
+}
+
 static int print_value(const json_t *capdata)
 {
 	_cleanup_free_ char *text = output_render(capdata);
@@ -402,7 +411,7 @@ static int cmd_call(struct cli *cli)
 	if (!r)
 		r = call(cli, target, args, &result);
 	if (!r && has(cli, OPT_JSON))
-		output_json(result);
+		print_capdata(result);
 	if (!r && json_is_true(json_object_get(result, "rejected")))
 		r = report_rejection(result);
 	else if (!r && !has(cli, OPT_JSON))
@@ -422,7 +431,7 @@ static int read_config(const char *file, json_t **jsonp, struct config **configp
 
 	if (!f)
 		return output_error(OUTPUT_REFUSED, "CONFIG", "%s: %s", file, strerror(errno));
-	*jsonp = json_loadf(f, JSON_REJECT_DUPLICATES, &where);
+	*jsonp = json_loadf(f, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
 	fclose(f);
 	if (!*jsonp)
 		return output_error(OUTPUT_REFUSED, "CONFIG", "%s:%d:%d: %s", file, where.line, where.column, where.text);

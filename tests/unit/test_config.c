@@ -167,7 +167,7 @@ static void test_top_errors(void **state)	/* L1 */
 		{ "{\"bootstrap\": \"\", \"vats\": {\"a\": {\"program\": \"x\"}}}",
 		  "bootstrap: expected a string of 1 to 4095 bytes without NUL" },
 		{ "{\"bootstrap\": \"b\", \"vats\": {\"a\": {\"program\": \"x\"}}}",
-		  "bootstrap: expected the name of one of the vats" },
+		  "bootstrap: expected the name of one of the vats, \"b\" is none" },
 		{ "{\"bootstrap\": \"a\", \"vats\": []}", "vats: expected an object of 1 to 1000 vats" },
 		{ "{\"bootstrap\": \"a\", \"vats\": {}}", "vats: expected an object of 1 to 1000 vats" },
 		{ "{\"bootstrap\": \"a\", \"vats\": {\"a\": 1}}", "vats.a: expected an object" },
