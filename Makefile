@@ -36,10 +36,10 @@ LIB_OMAP   := lib/omap.c
 
 CAPSTAND := broker/main.c broker/options.c broker/uidblock.c broker/instance.c broker/spawner.c broker/jail.c \
 	broker/fsmount.c \
-	broker/broker.c broker/loop.c broker/store.c broker/overlay.c broker/vatstore.c broker/space.c \
+	broker/broker.c broker/kernel.c broker/loop.c broker/store.c broker/overlay.c broker/vatstore.c broker/space.c \
 	broker/channel.c broker/translate.c broker/clist.c broker/object.c broker/promise.c broker/queue.c \
-	broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/sweep.c broker/vat.c broker/launch.c \
-	broker/service.c broker/control.c broker/methods.c broker/code.c broker/lease.c \
+	broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/sweep.c broker/vat.c broker/life.c broker/process.c \
+	broker/launch.c broker/service.c broker/control.c broker/methods.c broker/code.c broker/lease.c \
 	$(LIB_BASE) $(LIB_WIRE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_CONFIG) $(LIB_OMAP)
 CAPSTAND_LIBS := -llmdb -ljansson -lcap -lmd -lpthread -lsystemd
 
@@ -56,7 +56,8 @@ CLI := tools/capstan.c tools/client.c tools/fsck.c tools/output.c \
 CLI_LIBS := -llmdb -ljansson
 
 # The vat library: what a vat links. No store, no broker.
-LIBCAPSTAN := vatd/lib/vat.c \
+LIBCAPSTAN := vatd/lib/main.c vatd/lib/crank.c vatd/lib/channel.c vatd/lib/refs.c vatd/lib/promise.c \
+	vatd/lib/object.c vatd/lib/store.c vatd/lib/signature.c vatd/lib/value.c \
 	$(LIB_BASE) $(LIB_WIRE) lib/jtext.c
 LIBCAPSTAN_LIBS :=
 
@@ -101,7 +102,7 @@ LINK_test_reader := $(LIB_READER) $(STORE)
 LIBS_test_reader := -llmdb
 
 # The spawner's tests run real vats: capstan-vatd and a probe without a library.
-UNIT_TESTS += test_spawner
+UNIT_TESTS += test_options test_uidblock test_spawner
 LINK_test_options := broker/options.c lib/util.c
 LINK_test_uidblock := broker/uidblock.c lib/util.c
 LINK_test_spawner := broker/spawner.c broker/jail.c broker/fsmount.c lib/util.c
