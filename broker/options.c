@@ -130,6 +130,17 @@ static int apply(struct options *o, int opt, FILE *out)
 	return OPTIONS_E_USAGE;
 }
 
+static int bad_option(int why, const char *word)
+{
+	const char letter[] = { '-', optopt > 0 && optopt < 128 ? (char)optopt : '\0', '\0' };
+
+	/* Of an unknown letter getopt tells which; it may stand in the middle of its word. */
+	if (letter[1])
+		word = letter;
+	log_err("%s %s; see capstand --help", word, why == ':' ? "needs a value" : "is not an option");
+	return OPTIONS_E_USAGE;
+}
+
 int options_parse(struct options *o, int argc, char **argv, FILE *out)
 {
 	struct options p = {
@@ -145,9 +156,7 @@ int options_parse(struct options *o, int argc, char **argv, FILE *out)
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
 		if (opt == '?' || opt == ':') {
-			log_err("%s %s; see capstand --help", argv[optind - 1],
-				opt == ':' ? "needs a value" : "is not an option");
-			return OPTIONS_E_USAGE;
+			return bad_option(opt, argv[optind - 1]);
 		}
 		r = apply(&p, opt, out);
 		if (r)
