@@ -15,7 +15,7 @@ DESTDIR ?=
 VERSION := 0.1.0
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wundef \
-	-Wwrite-strings -Wvla -Wno-format-truncation # text for people is cut on purpose
+	-Wwrite-strings -Wvla $(if $(findstring clang,$(CC)),,-Wno-format-truncation) # text for people is cut on purpose
 # Annotated with the language we use: gnu11, hidden symbols nowhere, asserts on in every build.
 BASE_CFLAGS := -std=gnu11 -g -O2 -D_GNU_SOURCE -Iinclude -DCAPSTAN_VERSION='"$(VERSION)"' $(WARN) -MMD -MP
 CFLAGS ?=
@@ -63,7 +63,7 @@ LIBCAPSTAN_LIBS :=
 
 # Example and test vats: one static program per source.
 EXAMPLE_VATS := alice bob carol counter
-TEST_VATS :=
+TEST_VATS := caller
 TEST_VATS += hostile
 
 # Unit tests: test_NAME links what its module names and nothing more.

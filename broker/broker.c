@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The broker: boot, the main loop, and the one place where it is decided when to commit.
+ *
+ * A round: wait for something to happen; let everything that can move, move; then look at time and at who waits outside.
+ * Applied cranks share a transaction. It is committed when the kernel is idle, when something outside waits for what is in
+ * it (a reply, a console line, a process to be started), or after GROUP_CRANKS cranks or GROUP_NS. What leaves the
+ * machine's inside goes after the commit that contains its cause.
+ */
+#include "broker.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+
+#include "code.h"
+#include "launch.h"
+#include "methods.h"
+#include "process.h"
+#include "service.h"
+#include "spawner.h"
+#include "sweep.h"
+#include "vat.h"
+
+#define GROUP_CRANKS	1000u
+#define GROUP_NS	UINT64_C(10000000)
+#define OUTSIDE_NS	UINT64_C(1000000)	/* while vats work, outside waiters get at most one commit in this time */
+#define TICK_MS		50			/* how often deadlines are looked at while something is in flight */
+#define STALL_NS	UINT64_C(50000000)	/* a round that took this much longer than it should was a stall (D6) */
+#define SERVICE_BUDGET	64u			/* service calls of one round */
+
+/* --- boot -------------------------------------------------------------------------------------------------------- */
+
+static int load_counter(struct kernel *k, const char *name, uint64_t first, uint64_t *outp)
+{
+	const void *val;
+	size_t len;
+	int r;
+
+	*outp = first;
+	r = store_get(k->store, T_META, name, strlen(name), &val, &len);
+	if (r < 0)
+		return error_trace(r);
+	if (r == STORE_NOT_FOUND)
+		return 0;
+	if (len != 8)
+		return kernel_corrupt("store: counter %s is damaged", name);
+	memcpy(outp, val, 8);
+	return 0;
+}
+
+static int load_counters(struct kernel *k)
+{
+	int r = load_counter(k, META_NEXT_OBJECT, 1, &k->next_object);
+
+	if (r >= 0)
+		r = load_counter(k, META_NEXT_PROMISE, 1, &k->next_promise);
+	if (r >= 0)
+		r = load_counter(k, META_NEXT_VAT, 1, &k->next_vat);
+	if (r >= 0)
+		r = load_counter(k, META_NEXT_SUBCLUSTER, 1, &k->next_subcluster);
+	if (r >= 0)
+		r = load_counter(k, META_NEXT_SEQ, 1, &k->next_seq);
+	if (r >= 0)
+		r = load_counter(k, META_NEXT_UID, 0, &k->next_uid);
+	if (r >= 0)
+		r = load_counter(k, META_NEXT_DELIVERY, 1, &k->next_delivery);
+	return r;
+}
+
+static int put_number(struct kernel *k, const char *name, uint64_t v)
+{
+	int r = store_put(k->store, T_META, name, strlen(name), &v, sizeof(v));
+
+	return r < 0 ? error_trace(r) : 0;
+}
+
+static int note_boot(struct kernel *k)
+{
+	uint64_t n;
+	int r;
+
+	r = load_counter(k, META_N_BOOT, 0, &n);
+	if (r >= 0)
+		r = put_number(k, META_N_BOOT, n + 1);
+	if (r >= 0)
+		r = put_number(k, META_BOOT_TIME, now_realtime_us());
+	if (r >= 0)
+		r = put_number(k, META_UID_BLOCK, k->uid_base);
+	if (r >= 0)
+		r = store_put(k->store, T_META, META_VERSION, strlen(META_VERSION), CAPSTAN_VERSION, strlen(CAPSTAN_VERSION));
+	return r;
+}
+
+/* Calls from outside died with their connections (V9). */
+static int drop_host_calls(struct kernel *k)
+{
+	const void *key, *val;
+	size_t key_len = 0, len;
+	struct row_hold row;
+	uint8_t at[KEY_MAX];
+	int r;
+
+	for (;;) {
+		r = store_next(k->store, T_HOLD, key_len ? at : NULL, key_len, !key_len, &key, &key_len, &val, &len);
+		if (r)
+			return r < 0 ? error_trace(r) : 0;
+		memcpy(at, key, key_len);
+		if (at[8] != HOLD_HOST)
+			continue;
+		if (!row_hold_read(val, len, &row))
+			return kernel_corrupt("store: hold row is damaged");
+		r = kernel_hold(k, (kref_t){ get_be64(at) }, HOLD_HOST, get_be64(at + 9), -(int64_t)row.count);
+		if (r < 0)
+			return r;
+	}
+}
+
+/* Every vat lost its process with the broker: a new incarnation for each that may run again (V9). */
+static int raise_incarnations(struct kernel *k)
+{
+	struct vat *v, *tmp;
+	int r = 0;
+
+	HASH_ITER(hh, k->vats, v, tmp) {
+		struct row_vat *row = vat_edit(k, v);
+
+		row->pid = 0;
+		if (row->status == VAT_TERMINATED)
+			continue;
+		if (row->status == VAT_SUSPENDED && (row->flags & VAT_F_RESUME_RESTARTS))
+			continue;	/* had none */
+		row->incarnation++;
+		if (row->status == VAT_SUSPENDED)
+			row->flags |= VAT_F_RESUME_RESTARTS;
+		else
+			row->status = VAT_STARTING;
+		r = sweep_begin(k, v, false);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* One transaction brings the state of the last commit up to date with the world: nobody runs, nobody waits outside. */
+static int boot(struct kernel *k)
+{
+	struct vat *v, *tmp;
+	int r;
+
+	r = load_counters(k);
+	if (r >= 0)
+		r = vat_load_all(k);
+	if (r >= 0)
+		r = kernel_savepoint(k);
+	if (r >= 0)
+		r = note_boot(k);
+	if (r >= 0)
+		r = drop_host_calls(k);
+	if (r >= 0)
+		r = raise_incarnations(k);
+	if (r >= 0)
+		r = kernel_release(k);
+	if (r >= 0)
+		r = service_boot(k);
+	if (r >= 0)
+		r = launch_boot(k);
+	if (r < 0)
+		return r;
+	HASH_ITER(hh, k->vats, v, tmp) {
+		if (v->row.status == VAT_STARTING && v->proc == PROC_NONE)
+			vat_want_process(k, v);
+	}
+	return kernel_commit(k);
+}
+
+/* --- the loop ------------------------------------------------------------------------------------------------------ */
+
+/* Host calls whose promise settled in this round. */
+static int tell_callers(struct kernel *k)
+{
+	size_t i;
+	int r = 0;
+
+	for (i = 0; r >= 0 && i < k->settled_calls.n; i++) {
+		struct host_call *c = kernel_find_call(k, k->settled_calls.v[i]);
+
+		if (c)
+			r = c->settled(k, c);
+	}
+	k->settled_calls.n = 0;
+	return r;
+}
+
+static int run_services(struct kernel *k, bool *morep)
+{
+	unsigned budget = SERVICE_BUDGET;
+	int r;
+
+	do {
+		r = service_pump(k, morep);
+		if (r < 0)
+			return r;
+	} while (*morep && --budget);
+	return 0;
+}
+
+/* Give work to every vat that can take some. */
+static int run_vats(struct kernel *k)
+{
+	while (k->ready_first && !(k->serial && k->n_in_flight)) {
+		struct vat *v = k->ready_first;
+		int r;
+
+		k->ready_first = v->next_ready;
+		if (!k->ready_first)
+			k->ready_last = NULL;
+		v->ready = false;
+		if (!vat_can_run(v))
+			continue;	/* whatever makes it able to run makes it ready again */
+		r = crank_prepare(k, v);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int check_deadlines(struct kernel *k)
+{
+	uint64_t now = now_monotonic_ns();
+	struct vat *v, *tmp;
+	char why[80];
+	int r;
+
+	HASH_ITER(hh, k->vats, v, tmp) {
+		uint64_t delivery = v->crank.delivery;
+
+		if (v->pings)
+			vat_check_pings(k, v, now);
+		if (v->crank.state != CRANK_IN_FLIGHT || v->proc != PROC_ALIVE || !v->crank.deadline_ns ||
+		    k->broker_ns < v->crank.deadline_ns)
+			continue;
+		r = channel_read_dry(&v->channel);	/* D6: it may just have answered */
+		if (r < 0)
+			return r;
+		if (v->crank.state != CRANK_IN_FLIGHT || v->crank.delivery != delivery || v->proc != PROC_ALIVE)
+			continue;
+		snprintf(why, sizeof(why), "over its deadline of %" PRIu64 " ms", v->limits.deadline_ns / 1000000);
+		r = vat_end_process(k, v, FATE_DEATH, why);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static bool is_idle(const struct kernel *k, bool more)
+{
+	return !k->n_in_flight && !k->ready_first && !k->sweeping && !more;
+}
+
+static int commit_if_due(struct kernel *k, bool more)
+{
+	uint64_t now = now_monotonic_ns();
+	bool outside = control_has_output(k->control) || k->n_effects || k->want_processes || k->stopping;
+	bool due;
+	int r;
+
+	due = k->dirty_since_ns &&
+	      (is_idle(k, more) || k->cranks_since_commit >= GROUP_CRANKS || now - k->dirty_since_ns >= GROUP_NS ||
+	       (outside && (!k->n_in_flight || now - k->last_commit_ns >= OUTSIDE_NS)));
+	if (due) {
+		r = kernel_commit(k);
+		if (r < 0)
+			return r;
+	}
+	if (k->dirty_since_ns)
+		return 0;	/* what waits outside waits on */
+	r = process_requests(k);
+	return r < 0 ? r : control_flush(k->control);
+}
+
+static int timeout_ms(const struct kernel *k, bool more)
+{
+	int lease = process_lease_timeout_ms(), t = -1;
+
+	if (more || (k->ready_first && !(k->serial && k->n_in_flight)))
+		return 0;
+	if (k->n_in_flight)
+		t = TICK_MS;
+	if (k->dirty_since_ns)
+		t = 1;
+	if (lease >= 0 && (t < 0 || lease < t))
+		t = lease;
+	return t;
+}
+
+/* The broker's own time: a round counts for what it may have waited, and little more. Stalls do not count (D6). */
+static void advance_clock(struct kernel *k, uint64_t *lastp, int waited_ms)
+{
+	uint64_t now = now_monotonic_ns(), spent = now - *lastp;
+	uint64_t allowed = (uint64_t)(waited_ms < 0 ? 1000 : waited_ms) * 1000000 + STALL_NS;
+
+	k->broker_ns += spent < allowed ? spent : allowed;
+	*lastp = now;
+}
+
+static int step(struct kernel *k, bool *morep)
+{
+	bool services, sweeps;
+	int r;
+
+	r = run_services(k, &services);
+	if (r >= 0)
+		r = tell_callers(k);
+	if (r >= 0)
+		r = methods_pump(k);
+	if (r >= 0)
+		r = launch_pump(k);
+	if (r >= 0)
+		r = run_vats(k);
+	if (r >= 0)
+		r = sweep_step(k, &sweeps);
+	if (r >= 0)
+		r = tell_callers(k);
+	*morep = services || sweeps || k->launch_work;
+	return r;
+}
+
+static int serve(struct kernel *k)
+{
+	uint64_t last = now_monotonic_ns(), checked = 0;
+	bool more = true;
+	int r = 0, waited;
+
+	while (!(k->stopping && !control_has_output(k->control) && !k->dirty_since_ns)) {
+		waited = timeout_ms(k, more);
+		/* A ping waits for its answer even when nothing else is going on. */
+		if (waited < 0 && k->next_host_call > 1)
+			waited = 1000;
+		r = loop_round(&k->loop, waited);
+		if (r < 0)
+			return r;
+		advance_clock(k, &last, waited);
+		r = step(k, &more);
+		if (r < 0)
+			return r;
+		if (last - checked >= TICK_MS * UINT64_C(1000000)) {
+			checked = last;
+			process_lease_expire();
+			r = check_deadlines(k);
+			if (r < 0)
+				return r;
+		}
+		r = commit_if_due(k, more);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* --- start and stop ---------------------------------------------------------------------------------------------------- */
+
+struct broker_options { bool serial, direct, no_mount; uint64_t uid_base; const char *run; };
+
+static int parse(int argc, char **argv, struct broker_options *o)
+{
+	static const struct option options[] = {
+		{ "serial", no_argument, NULL, 's' }, { "direct", no_argument, NULL, 'd' },
+		{ "overlay", no_argument, NULL, 'o' }, { "no-mount", no_argument, NULL, 'n' },
+		{ "uid-base", required_argument, NULL, 'u' }, { "run", required_argument, NULL, 'r' }, { 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		switch (c) {
+		case 's': o->serial = true; break;
+		case 'd': o->direct = true; break;
+		case 'o': o->direct = false; break;
+		case 'n': o->no_mount = true; break;
+		case 'u': o->uid_base = strtoull(optarg, NULL, 10); break;
+		case 'r': o->run = optarg; break;
+		default: return error_origin(EINVAL);
+		}
+	}
+	return 0;
+}
+
+static int open_store(struct kernel *k, bool direct)
+{
+	uint64_t version = 0;
+	int r = store_open(&k->store, ".", direct ? STORE_DIRECT : STORE_OVERLAY, &version);
+
+	switch (r) {
+	case STORE_E_SCHEMA:
+		log_err("the store was written by schema version %" PRIu64 "; this is version %d", version, SCHEMA_VERSION);
+		return r;
+	case STORE_E_LOCKED:
+		log_err("another broker has this store");
+		return r;
+	case STORE_E_CORRUPT:
+		log_err("the store is not an LMDB environment of ours");
+		return r;
+	default:
+		return r < 0 ? error_trace(r) : 0;
+	}
+}
+
+static int start(struct kernel *k, const struct broker_options *o)
+{
+	int r;
+
+	if (fchdir(BROKER_FD_STORE_DIR) < 0)
+		return error_origin(errno);
+	r = loop_init(&k->loop);
+	if (r >= 0)
+		r = open_store(k, o->direct);
+	if (r)
+		return r;
+	r = process_init(k, BROKER_FD_SPAWNER);
+	if (r >= 0)
+		r = code_store_new(&k->code, &k->loop, BROKER_FD_STORE_DIR);
+	if (r >= 0)
+		r = control_new(&k->control, &k->loop, BROKER_FD_CONTROL, kernel_methods, k);
+	if (r >= 0)
+		r = boot(k);
+	if (r >= 0)
+		r = process_mount(k);
+	if (r >= 0)
+		r = process_simple(k, SPAWN_READY);
+	return r;
+}
+
+static void stop(struct kernel *k)
+{
+	struct vat *v, *tmp;
+
+	HASH_ITER(hh, k->vats, v, tmp)
+		vat_forget(k, v);
+	k->control = control_free(k->control);
+	k->code = code_store_free(k->code);
+	launch_deinit(k);
+	while (k->calls) {
+		struct host_call *c = k->calls;
+
+		k->calls = c->next;
+		methods_forget_call(c);
+	}
+	process_deinit(k);
+	k->store = store_free(k->store);
+	loop_deinit(&k->loop);
+	u64_list_deinit(&k->touched);
+	u64_list_deinit(&k->settled_calls);
+	free(k->effects);
+}
+
+int broker_main(int argc, char **argv)
+{
+	static struct kernel kernel = { .next_host_call = 1 };
+	struct broker_options o = { .run = "" };
+	struct kernel *k = &kernel;
+	int r;
+
+	signal(SIGPIPE, SIG_IGN);
+	r = parse(argc, argv, &o);
+	if (r < 0)
+		return SPAWNER_EXIT_REFUSED;
+	k->serial = o.serial;
+	k->no_mount = o.no_mount;
+	k->uid_base = o.uid_base;
+	k->run_dir = o.run;
+	k->start_ns = now_monotonic_ns();
+	r = start(k, &o);
+	if (r > 0)
+		return SPAWNER_EXIT_REFUSED;
+	if (r == 0)
+		r = serve(k);
+	if (r < 0) {
+		/* Nothing is saved or tidied after a fatal error: the next broker goes on from the last commit. */
+		log_err("fatal: %s; ending, the last commit stands", strerror(-r));
+		return EXIT_FAILURE;
+	}
+	stop(k);
+	return EXIT_SUCCESS;
+}

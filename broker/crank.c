@@ -1,0 +1,766 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "crank.h"
+
+#include <inttypes.h>
+
+#include "clist.h"
+#include "gc.h"
+#include "launch.h"
+#include "object.h"
+#include "promise.h"
+#include "router.h"
+#include "syscall.h"
+#include "vat.h"
+
+#define NOTIFY_MAX_BYTES	(WIRE_MAX_FRAME / 2)	/* P7 */
+#define DIRT_DELIVERIES		200u			/* G4: deliveries, and gc'd krefs, between two */
+#define DIRT_GC			20u			/* bringOutYourDead of a vat */
+#define SYSCALLS_KEEP		(256u << 10)		/* buffers above this are given back after the crank */
+
+void crank_init(struct crank *c)
+{
+	*c = (struct crank){ .state = CRANK_IDLE };
+}
+
+/* Back to IDLE, memory kept for the next one. */
+static void crank_reset(struct crank *c)
+{
+	item_deinit(&c->item);
+	c->listed.n = 0;
+	if (c->syscalls.size > SYSCALLS_KEEP)
+		wire_buf_deinit(&c->syscalls);
+	wire_buf_reset(&c->syscalls);
+	c->n_syscalls = c->n_slots = 0;
+	if (c->writes)
+		omap_clear(c->writes);
+	c->state = CRANK_IDLE;
+}
+
+void crank_deinit(struct crank *c)
+{
+	crank_reset(c);
+	names_deinit(&c->names);
+	u64_list_deinit(&c->listed);
+	wire_buf_deinit(&c->syscalls);
+	c->writes = omap_free(c->writes);
+}
+
+uint64_t crank_killer(const struct crank *c)
+{
+	static const uint64_t other[] = {
+		[WORK_START] = KILLER_START, [WORK_GC] = KILLER_GC, [WORK_REAP] = KILLER_REAP, [WORK_WAKE] = KILLER_WAKE,
+	};
+
+	return c->work == WORK_MESSAGE || c->work == WORK_NOTIFY ? c->item.seq : other[c->work];
+}
+
+/* --- prepare ------------------------------------------------------------------------------------------------- */
+
+static int encode_value(struct kernel *k, struct vat *v, const struct capdata *value, uint64_t **slotsp)
+{
+	_cleanup_free_ uint64_t *slots = malloc(value->n_slots * sizeof(*slots) + 1);
+	size_t i;
+	int r;
+
+	if (!slots)
+		return error_origin(ENOMEM);
+	for (i = 0; i < value->n_slots; i++) {
+		vref_t vref;
+
+		r = translate_out(k, v, &v->crank.names, (kref_t){ capdata_slot(value, i) }, &vref);
+		if (r < 0)
+			return r;
+		slots[i] = vref.bits;
+	}
+	*slotsp = TAKE_PTR(slots);
+	return 0;
+}
+
+static int encode_start(struct kernel *k, struct vat *v, struct wire_buf *b)
+{
+	_cleanup_free_ uint64_t *slots = NULL;
+	_cleanup_free_ uint8_t *raw = NULL;
+	struct capdata value = { .body = (const uint8_t *)"#{}", .body_len = 3 };
+	const void *val;
+	uint8_t key[8];
+	size_t len;
+	int r;
+
+	r = store_get(k->store, T_VAT_PARAM, key, key_u64(key, v->number), &val, &len);
+	if (r < 0)
+		return error_trace(r);
+	if (r == 0) {
+		raw = malloc(len);
+		if (!raw)
+			return error_origin(ENOMEM);
+		memcpy(raw, val, len);
+		if (!capdata_read(raw, len, &value))
+			return kernel_corrupt("store: parameters of v%" PRIu64 " are damaged", v->number);
+	}
+	r = encode_value(k, v, &value, &slots);
+	if (r < 0)
+		return r;
+	wire_begin(b, WIRE_START_VAT, 0, v->crank.delivery);
+	wire_put_capdata(b, value.body, value.body_len, slots, value.n_slots);
+	wire_end(b);
+	return 0;
+}
+
+static int encode_message(struct kernel *k, struct vat *v, struct wire_buf *b)
+{
+	const struct item *i = &v->crank.item;
+	_cleanup_free_ uint64_t *slots = NULL;
+	vref_t target, result = VREF_ROOT;	/* bits 0 on the wire: no result */
+	struct capdata value;
+	int r;
+
+	if (!capdata_read(i->raw, i->len, &value))
+		return kernel_corrupt("queue: malformed item %" PRIu64, i->seq);
+	/* D2: target, arguments, result. */
+	r = translate_out(k, v, &v->crank.names, (kref_t){ i->row.target }, &target);
+	if (r >= 0)
+		r = encode_value(k, v, &value, &slots);
+	if (r >= 0 && i->row.result)
+		r = translate_out(k, v, &v->crank.names, (kref_t){ i->row.result }, &result);
+	if (r < 0)
+		return r;
+	wire_begin(b, WIRE_MESSAGE, 0, v->crank.delivery);
+	wire_u64(b, target.bits);
+	wire_u64(b, result.bits);
+	wire_put_capdata(b, value.body, value.body_len, slots, value.n_slots);
+	wire_end(b);
+	return 0;
+}
+
+/* Promises of one notify: the one it is for and settled ones reachable through values (P7). */
+struct closure { struct u64_list *list; struct omap *seen; size_t bytes; };
+
+static int closure_add(struct kernel *k, struct closure *cl, kref_t ref, bool first)
+{
+	struct row_promise row;
+	struct capdata value;
+	uint8_t key[8];
+	int r;
+
+	if (omap_find(cl->seen, key, key_u64(key, ref.bits)))
+		return 0;
+	r = promise_load(k, ref, &row);
+	if (r)
+		return r < 0 ? r : kernel_corrupt("a value names an unknown promise");
+	if (row.state != PROMISE_FULFILLED && row.state != PROMISE_REJECTED)
+		return 0;
+	r = promise_value(k, ref, &value);
+	if (r < 0)
+		return r;
+	if (!first && (cl->list->n >= WIRE_MAX_NOTIFY ||
+		       cl->bytes + capdata_size(value.body_len, value.n_slots) > NOTIFY_MAX_BYTES))
+		return 0;	/* an ordinary import; the vat may subscribe */
+	cl->bytes += capdata_size(value.body_len, value.n_slots) + 32;
+	r = omap_put(cl->seen, key, 8, NULL, 0, false);
+	return r < 0 ? r : u64_list_push(cl->list, ref.bits);
+}
+
+static int closure_collect(struct kernel *k, struct closure *cl, kref_t ref)
+{
+	size_t i, s;
+	int r;
+
+	r = closure_add(k, cl, ref, true);
+	for (i = 0; r >= 0 && i < cl->list->n; i++) {
+		struct capdata value;
+
+		r = promise_value(k, (kref_t){ cl->list->v[i] }, &value);
+		for (s = 0; r >= 0 && s < value.n_slots; s++) {
+			kref_t slot = { capdata_slot(&value, s) };
+
+			if (kref_is_promise(slot))
+				r = closure_add(k, cl, slot, false);
+		}
+	}
+	return r;
+}
+
+static int encode_resolution(struct kernel *k, struct vat *v, kref_t ref, struct wire_buf *b)
+{
+	_cleanup_free_ uint64_t *slots = NULL;
+	struct row_promise row;
+	struct capdata value;
+	uint32_t flags;
+	vref_t vref;
+	int r;
+
+	r = promise_load(k, ref, &row);
+	if (r)
+		return r < 0 ? r : kernel_corrupt("notify of an unknown promise");
+	r = translate_out(k, v, &v->crank.names, ref, &vref);
+	if (r < 0)
+		return r;
+	r = promise_value(k, ref, &value);
+	if (r < 0)
+		return r;
+	r = encode_value(k, v, &value, &slots);
+	if (r < 0)
+		return r;
+	flags = (row.state == PROMISE_REJECTED ? WIRE_R_REJECTED : 0) | (row.flags & PROMISE_F_REF ? WIRE_R_REF : 0) |
+		(row.flags & PROMISE_F_KERNEL ? WIRE_R_KERNEL : 0);
+	wire_put_resolution(b, vref, flags, value.body, value.body_len, slots, value.n_slots);
+	return 0;
+}
+
+static int encode_notify(struct kernel *k, struct vat *v, struct wire_buf *b)
+{
+	struct crank *c = &v->crank;
+	struct closure cl = { .list = &c->listed, .seen = omap_new() };
+	size_t i;
+	int r;
+
+	if (!cl.seen)
+		return error_origin(ENOMEM);
+	r = closure_collect(k, &cl, (kref_t){ c->item.row.target });
+	omap_free(cl.seen);
+	if (r < 0)
+		return r;
+	wire_begin(b, WIRE_NOTIFY, 0, c->delivery);
+	wire_u32(b, c->listed.n);
+	wire_u32(b, 0);
+	for (i = 0; r >= 0 && i < c->listed.n; i++)
+		r = encode_resolution(k, v, (kref_t){ c->listed.v[i] }, b);
+	wire_end(b);
+	for (i = 0; r >= 0 && i < c->listed.n; i++)
+		names_skip(&c->names, (kref_t){ c->listed.v[i] });
+	return r;
+}
+
+static int encode_gc(struct kernel *k, struct vat *v, struct wire_buf *b)
+{
+	static const enum wire_type types[] = {
+		[GC_DROP_EXPORT] = WIRE_DROP_EXPORTS, [GC_RETIRE_EXPORT] = WIRE_RETIRE_EXPORTS,
+		[GC_RETIRE_IMPORT] = WIRE_RETIRE_IMPORTS,
+	};
+	struct crank *c = &v->crank;
+	size_t i;
+	int r;
+
+	wire_begin(b, types[c->gc], 0, c->delivery);
+	wire_u32(b, c->listed.n);
+	wire_u32(b, 0);
+	for (i = 0; i < c->listed.n; i++) {
+		bool reachable;
+		vref_t vref;
+
+		r = clist_find_kref(k, endpoint_vat(v->number), (kref_t){ c->listed.v[i] }, &vref, &reachable);
+		if (r)
+			return r < 0 ? r : kernel_corrupt("gc action without its entry");
+		wire_u64(b, vref.bits);
+	}
+	wire_end(b);
+	return 0;
+}
+
+/* The head of the queue is no delivery any more: end it here. */
+static int end_item(struct kernel *k, struct vat *v, struct item *i, const struct route *route)
+{
+	endpoint_t e = endpoint_vat(v->number);
+	int r;
+
+	r = kernel_savepoint(k);
+	if (r < 0)
+		return r;
+	if (i->row.kind == ITEM_NOTIFY) {
+		r = queue_drop_notify(k, e, i);
+	} else {
+		r = queue_remove(k, e.bits, i->seq);
+		if (r >= 0)
+			r = router_refuse(k, i, route);
+	}
+	return r < 0 ? r : kernel_release(k);
+}
+
+enum { PICKED = 1, NOTHING = 0, ENDED = 2 };
+
+static int pick_item(struct kernel *k, struct vat *v)
+{
+	_cleanup_(item_deinit) struct item i = ITEM_INIT;
+	endpoint_t e = endpoint_vat(v->number);
+	struct route route = { 0 };
+	bool reachable;
+	vref_t vref;
+	int r;
+
+	r = queue_head(k, e.bits, 0, &i);
+	if (r)
+		return r < 0 ? r : NOTHING;
+	if (i.row.kind == ITEM_NOTIFY) {
+		r = clist_find_kref(k, e, (kref_t){ i.row.target }, &vref, &reachable);
+		if (r < 0)
+			return r;
+		if (r > 0) {	/* P7: came with an earlier notify */
+			r = end_item(k, v, &i, NULL);
+			return r < 0 ? r : ENDED;
+		}
+	} else {
+		r = router_route(k, (kref_t){ i.row.target }, (kref_t){ i.row.result }, false, &route);
+		if (r < 0)
+			return r;
+		if (route.kind != ROUTE_QUEUE || route.holder != e.bits) {
+			r = end_item(k, v, &i, &route);
+			return r < 0 ? r : ENDED;
+		}
+	}
+	v->crank.work = i.row.kind == ITEM_NOTIFY ? WORK_NOTIFY : WORK_MESSAGE;
+	v->crank.item = i;
+	i = (struct item)ITEM_INIT;
+	return PICKED;
+}
+
+/* Start, then GC, then reap, then by turns a wake and the head of the queue. */
+static int pick(struct kernel *k, struct vat *v)
+{
+	struct crank *c = &v->crank;
+	bool wake;
+	int r;
+
+	if (v->row.status == VAT_STARTING) {
+		c->work = WORK_START;
+		return PICKED;
+	}
+	if (gc_has_actions(k, v)) {
+		r = gc_pick(k, v, &c->gc, &c->listed);
+		if (r < 0)
+			return r;
+		if (r == 0) {
+			c->work = WORK_GC;
+			return PICKED;
+		}
+		r = gc_forget_stale(k, v);
+		if (r < 0)
+			return r;
+	}
+	if (v->row.flags & VAT_F_REAP) {
+		c->work = WORK_REAP;
+		return PICKED;
+	}
+	wake = v->wake_pending && (v->wake_turn || queue_is_empty(k, endpoint_vat(v->number).bits));
+	if (wake) {
+		v->wake_pending = false;
+		c->work = WORK_WAKE;
+	}
+	v->wake_turn = !wake;
+	return wake ? PICKED : pick_item(k, v);
+}
+
+static int encode(struct kernel *k, struct vat *v, struct wire_buf *b)
+{
+	switch (v->crank.work) {
+	case WORK_START:
+		return encode_start(k, v, b);
+	case WORK_MESSAGE:
+		return encode_message(k, v, b);
+	case WORK_NOTIFY:
+		return encode_notify(k, v, b);
+	case WORK_GC:
+		return encode_gc(k, v, b);
+	case WORK_REAP:
+	case WORK_WAKE:
+		wire_begin(b, v->crank.work == WORK_REAP ? WIRE_BRING_OUT_YOUR_DEAD : WIRE_WAKE, 0, v->crank.delivery);
+		wire_end(b);
+		return 0;
+	}
+	return error_origin(EINVAL);
+}
+
+int crank_prepare(struct kernel *k, struct vat *v)
+{
+	static struct wire_buf b = WIRE_BUF_INIT;
+	struct crank *c = &v->crank;
+	int r;
+
+	assert(c->state == CRANK_IDLE && vat_can_run(v));
+	do {
+		c->listed.n = 0;
+		r = pick(k, v);
+	} while (r == ENDED);
+	if (r <= 0)
+		return r;
+	c->delivery = k->next_delivery++;
+	names_begin(&c->names, &v->row);
+	wire_buf_reset(&b);
+	r = encode(k, v, &b);
+	if (r < 0)
+		return r;
+	c->state = CRANK_IN_FLIGHT;
+	c->started_ns = k->broker_ns;
+	c->deadline_ns = v->limits.deadline_ns ? k->broker_ns + v->limits.deadline_ns : 0;
+	k->n_in_flight++;
+	r = channel_send(&v->channel, &b);
+	if (b.size > SYSCALLS_KEEP)
+		wire_buf_deinit(&b);
+	return r;
+}
+
+/* --- apply --------------------------------------------------------------------------------------------------- */
+
+static int apply_message(struct kernel *k, struct vat *v)
+{
+	const struct item *i = &v->crank.item;
+	endpoint_t e = endpoint_vat(v->number);
+	int r;
+
+	if (i->row.result) {	/* D3 */
+		r = promise_set_decider(k, (kref_t){ i->row.result }, e, v->row.incarnation);
+		if (r < 0)
+			return r;
+	}
+	k->stats.n_delivered_messages++;
+	r = queue_remove(k, e.bits, i->seq);
+	return r < 0 ? r : item_count(k, i, -1);
+}
+
+static int apply_notify(struct kernel *k, struct vat *v)
+{
+	const struct crank *c = &v->crank;
+	endpoint_t e = endpoint_vat(v->number);
+	bool reachable;
+	vref_t vref;
+	size_t i;
+	int r;
+
+	k->stats.n_notifies++;
+	for (i = 0; i < c->listed.n; i++) {
+		kref_t ref = { c->listed.v[i] };
+
+		r = clist_find_kref(k, e, ref, &vref, &reachable);
+		if (r == 0)
+			r = clist_remove(k, e, ref, vref);
+		if (r < 0)
+			return r;
+	}
+	return queue_drop_notify(k, e, &c->item);
+}
+
+static int apply_delivery(struct kernel *k, struct vat *v)
+{
+	struct crank *c = &v->crank;
+	struct row_vat *row;
+	int r;
+
+	r = names_apply(k, v, &c->names);
+	if (r < 0)
+		return r;
+	row = vat_edit(k, v);
+	row->n_cranks++;
+	row->n_dirt_deliveries++;
+	row->killer_count = 0;
+	row->killer_seq = 0;
+	if (c->work == WORK_GC)
+		row->n_dirt_gc += c->listed.n;
+	if (row->n_dirt_deliveries >= DIRT_DELIVERIES || row->n_dirt_gc >= DIRT_GC)
+		row->flags |= VAT_F_REAP;
+	switch (c->work) {
+	case WORK_START:
+		row->status = VAT_RUNNING;
+		return 0;
+	case WORK_MESSAGE:
+		return apply_message(k, v);
+	case WORK_NOTIFY:
+		return apply_notify(k, v);
+	case WORK_GC:
+		k->stats.n_gc += c->listed.n;
+		return gc_apply(k, v, c->gc, &c->listed);
+	case WORK_REAP:
+		row->flags &= ~VAT_F_REAP;
+		row->n_dirt_deliveries = row->n_dirt_gc = 0;
+		return 0;
+	case WORK_WAKE:
+		return 0;
+	}
+	return error_origin(EINVAL);
+}
+
+static int check_limits(struct kernel *k, struct vat *v)
+{
+	if (v->row.n_exports > v->limits.exports) {
+		snprintf(k->illegal, sizeof(k->illegal), "LIMIT exports %" PRIu64, v->limits.exports);
+		return CRANK_LIMIT;
+	}
+	if (v->row.n_imports > v->limits.imports) {
+		snprintf(k->illegal, sizeof(k->illegal), "LIMIT imports %" PRIu64, v->limits.imports);
+		return CRANK_LIMIT;
+	}
+	return 0;
+}
+
+static int apply_syscalls(struct kernel *k, struct vat *v, struct syscall_exit *ex)
+{
+	const struct wire_buf *b = &v->crank.syscalls;
+	size_t pos = 0, size;
+	int r = 0;
+
+	while (r == 0 && pos < b->len) {
+		struct wire_frame f;
+		enum wire_error e = wire_decode(b->data + pos, b->len - pos, WIRE_TO_KERNEL, &f, &size);
+
+		assert(e == WIRE_OK);	/* judged on arrival, and the copy is ours */
+		pos += size;
+		r = syscall_apply(k, v, &f, ex);
+	}
+	return r ? r : check_limits(k, v);
+}
+
+void crank_abandon(struct kernel *k, struct vat *v)
+{
+	if (v->crank.state != CRANK_IN_FLIGHT)
+		return;
+	k->n_in_flight--;
+	k->stats.n_abandoned++;
+	crank_reset(&v->crank);
+}
+
+static int finish(struct kernel *k, struct vat *v)
+{
+	bool started = v->crank.work == WORK_START;
+
+	k->n_in_flight--;
+	k->stats.n_cranks++;
+	k->cranks_since_commit++;
+	crank_reset(&v->crank);
+	vat_ready(k, v);
+	return started ? launch_vat_started(k, v) : 0;
+}
+
+/* An illegal syscall, wherever it was seen: the price is this vat (L1, V4). */
+static int crank_illegal(struct kernel *k, struct vat *v, const char *why)
+{
+	char reason[VAT_REASON_MAX];
+	int r;
+
+	snprintf(reason, sizeof(reason), "illegal syscall: %s", why);
+	k->stats.n_illegal++;
+	r = kernel_savepoint(k);
+	if (r >= 0)
+		r = vat_refuse_item(k, v, CODE_ILLEGAL_SYSCALL, why);
+	if (r >= 0)
+		r = vat_terminate_in(k, v, reason);
+	if (r >= 0)
+		r = kernel_release(k);
+	if (r >= 0)
+		r = vat_end_process(k, v, FATE_NONE, reason);
+	return r < 0 ? r : 1;
+}
+
+static int crank_exit(struct kernel *k, struct vat *v, const struct syscall_exit *ex)
+{
+	char reason[VAT_REASON_MAX];
+	int r;
+
+	snprintf(reason, sizeof(reason), "exit%s: %s", ex->failure ? " with failure" : "", ex->info);
+	r = kernel_savepoint(k);
+	if (r >= 0 && ex->failure)
+		r = vat_refuse_item(k, v, CODE_VAT_TERMINATED, reason);
+	if (r >= 0)
+		r = vat_terminate_in(k, v, reason);
+	if (r >= 0)
+		r = kernel_release(k);
+	if (r >= 0)
+		r = vat_end_process(k, v, FATE_NONE, reason);
+	return r < 0 ? r : 1;
+}
+
+/* "done": the whole batch becomes real, or none of it. Positive: the process is being ended. */
+static int crank_apply(struct kernel *k, struct vat *v)
+{
+	struct syscall_exit ex = { 0 };
+	int r;
+
+	assert(v->crank.state == CRANK_IN_FLIGHT);
+	r = kernel_savepoint(k);
+	if (r < 0)
+		return r;
+	r = apply_delivery(k, v);
+	if (r == 0)
+		r = apply_syscalls(k, v, &ex);
+	if (r < 0)
+		return r;
+	if (r == 0 && ex.wanted && ex.failure)
+		r = CRANK_EXIT_FAILURE;
+	if (r == 0) {
+		r = kernel_release(k);
+		if (r >= 0)
+			r = finish(k, v);
+		if (r < 0)
+			return r;
+		return ex.wanted ? crank_exit(k, v, &ex) : 0;
+	}
+	if (kernel_rollback(k) < 0)
+		return error_origin(EIO);
+	switch ((enum crank_outcome)r) {
+	case CRANK_ILLEGAL:
+		return crank_illegal(k, v, k->illegal);
+	case CRANK_EXIT_FAILURE:
+		return crank_exit(k, v, &ex);
+	case CRANK_LIMIT:
+		r = vat_suspend_hard(k, v, k->illegal);
+		return r < 0 ? r : 1;
+	case CRANK_APPLIED:
+		break;
+	}
+	return error_origin(EINVAL);
+}
+
+/* --- arrival ------------------------------------------------------------------------------------------------- */
+
+static uint32_t slots_of(const struct wire_frame *f)
+{
+	const uint8_t *pos;
+	struct wire_resolution res;
+	uint32_t i, n = 0;
+
+	switch (f->type) {
+	case WIRE_SEND:
+		return f->message.methargs.n_slots;
+	case WIRE_EXIT:
+		return f->capdata.n_slots;
+	case WIRE_RESOLVE:
+		for (i = 0, pos = f->list.first; i < f->list.count; i++) {
+			pos = wire_next_resolution(pos, &res);
+			n += res.value.n_slots + 1;
+		}
+		return n;
+	case WIRE_DROP_IMPORTS:
+	case WIRE_RETIRE_IMPORTS_SYS:
+	case WIRE_RETIRE_EXPORTS_SYS:
+	case WIRE_ABANDON_EXPORTS:
+		return f->list.count;
+	default:
+		return 0;
+	}
+}
+
+static int limit_hit(struct kernel *k, struct vat *v, const char *name, uint64_t value)
+{
+	char reason[VAT_REASON_MAX];
+	int r;
+
+	snprintf(reason, sizeof(reason), "LIMIT %s %" PRIu64, name, value);
+	r = vat_suspend_hard(k, v, reason);
+	return r < 0 ? r : 1;
+}
+
+static int buffer_syscall(struct kernel *k, struct vat *v, const struct wire_frame *f, const uint8_t *data, size_t size)
+{
+	struct crank *c = &v->crank;
+	struct wire_buf *b = &c->syscalls;
+
+	c->n_slots += slots_of(f);
+	if (c->n_slots > WIRE_MAX_CRANK_SLOTS)
+		return crank_illegal(k, v, "more slots in one crank than the protocol allows");
+	if (++c->n_syscalls > v->limits.syscalls)
+		return limit_hit(k, v, "syscalls", v->limits.syscalls);
+	if (b->len + size > v->limits.crank_bytes)
+		return limit_hit(k, v, "crankBytes", v->limits.crank_bytes);
+	if (b->len + size > b->size) {
+		size_t want = (b->len + size) * 2;
+		uint8_t *p = realloc(b->data, want);
+
+		if (!p)
+			return error_origin(ENOMEM);
+		b->data = p;
+		b->size = want;
+	}
+	memcpy(b->data + b->len, data, size);
+	b->len += size;
+	if (f->type == WIRE_VATSTORE_SET || f->type == WIRE_VATSTORE_DELETE)
+		return syscall_note_write(v, f);
+	return 0;
+}
+
+static int done(struct kernel *k, struct vat *v, const struct wire_frame *f)
+{
+	char text[100], why[120];
+	int r;
+
+	if (!(f->flags & WIRE_F_ERROR))
+		return crank_apply(k, v);
+	escape_bytes(text, sizeof(text), f->text.data, f->text.len);
+	snprintf(why, sizeof(why), "delivery failed: %s", text);
+	r = vat_end_process(k, v, FATE_DEATH, why);
+	return r < 0 ? r : 1;
+}
+
+static int in_crank(struct kernel *k, struct vat *v, const struct wire_frame *f, const uint8_t *data, size_t size)
+{
+	char why[120];
+
+	if (v->crank.state != CRANK_IN_FLIGHT || f->delivery != v->crank.delivery) {
+		snprintf(why, sizeof(why), "%s for delivery %" PRIu64 ", which is not in flight", wire_type_name(f->type),
+			 f->delivery);
+		return crank_illegal(k, v, why);
+	}
+	switch (f->type) {
+	case WIRE_DONE:
+		return done(k, v, f);
+	case WIRE_VATSTORE_GET:
+	case WIRE_VATSTORE_GET_NEXT_KEY:
+	case WIRE_CLIST_GET_NEXT:
+		/* Reads count as syscalls too, or a vat could keep the broker busy inside one crank for ever. */
+		if (++v->crank.n_syscalls > v->limits.syscalls)
+			return limit_hit(k, v, "syscalls", v->limits.syscalls);
+		/* One outstanding: an answer that the vat has not taken off our hands yet is still outstanding. */
+		if (v->channel.backlog.len)
+			return crank_illegal(k, v, "a read while the answer to the last one is outstanding");
+		return syscall_read(k, v, f);
+	default:
+		return buffer_syscall(k, v, f, data, size);
+	}
+}
+
+static int out_of_crank(struct kernel *k, struct vat *v, const struct wire_frame *f)
+{
+	struct vat_ping **p, *ping;
+
+	switch (f->type) {
+	case WIRE_LOG:
+		return vat_log(k, v, f->log.level, f->log.text.data, f->log.text.len);
+	case WIRE_WAKE_ME:
+		v->wake_pending = true;
+		vat_ready(k, v);
+		return 0;
+	case WIRE_PONG:
+		for (p = &v->pings; (ping = *p); p = &ping->next) {
+			if (ping->token != f->token)
+				continue;
+			*p = ping->next;
+			control_reply(ping->request,
+				      json_pack("{sI}", "us", (json_int_t)((now_monotonic_ns() - ping->sent_ns) / 1000)));
+			free(ping);
+			break;
+		}
+		return 0;
+	case WIRE_HELLO:
+		if (f->hello.version != WIRE_VERSION)
+			return crank_illegal(k, v, "hello speaks another version of the protocol");
+		return 0;
+	default:
+		return error_origin(EINVAL);
+	}
+}
+
+int crank_frames(struct kernel *k, struct vat *v, const uint8_t *frames, size_t len)
+{
+	size_t pos = 0, size;
+	int r = 0;
+
+	while (r == 0 && pos < len) {
+		struct wire_frame f;
+		enum wire_error e = wire_decode(frames + pos, len - pos, WIRE_TO_KERNEL, &f, &size);
+
+		if (e)
+			return crank_illegal(k, v, wire_error_text(e));
+		if (f.type == WIRE_HELLO || f.type == WIRE_LOG || f.type == WIRE_PONG || f.type == WIRE_WAKE_ME)
+			r = out_of_crank(k, v, &f);
+		else
+			r = in_crank(k, v, &f, frames + pos, size);
+		pos += size;
+	}
+	return r;
+}

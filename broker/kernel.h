@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel: what all of the broker's tables share. One thread, one store, one open transaction.
+ *
+ * A change to kernel state happens inside kernel_savepoint() … kernel_release() (or kernel_rollback(), which
+ * leaves no trace but gaps in the counters). The counters that give out ko, kp, v, s, uid and delivery numbers
+ * sit outside the savepoint and are written at commit, so nothing committed is ever reused (C1).
+ *
+ * Vat rows are the one cache over the store: they change several times in every crank, so struct vat holds the row
+ * and kernel_commit() writes it back; a rollback restores it (vat.h).
+ */
+#ifndef CAPSTAN_KERNEL_H
+#define CAPSTAN_KERNEL_H
+
+#include "control.h"
+#include "loop.h"
+#include "store.h"
+
+struct kernel;
+struct vat;
+struct launch;
+struct code_store;
+
+/* A growing list of 64-bit numbers. */
+struct u64_list { uint64_t *v; size_t n, size; };
+int u64_list_push(struct u64_list *l, uint64_t v);	/* 0 or -ENOMEM */
+void u64_list_deinit(struct u64_list *l);
+
+/* Kernel errors (R1). The text is what users see: "[KERNEL:OBJECT_DELETED] …". */
+enum kernel_code {
+	CODE_OBJECT_REVOKED = 1, CODE_OBJECT_DELETED, CODE_NOT_CALLABLE, CODE_FD_LOST, CODE_SERVICE_UNAVAILABLE,
+	CODE_ENDPOINT_UNREACHABLE, CODE_QUEUE_FULL, CODE_BAD_PROMISE_RESOLUTION, CODE_VAT_TERMINATED,
+	CODE_VAT_RESTARTED, CODE_DELIVERY_FAILED, CODE_CONNECTION_LOST, CODE_PEER_RESTARTED, CODE_ILLEGAL_SYSCALL,
+};
+const char *kernel_code_name(enum kernel_code c);
+
+/* A host call waiting for its result promise (HOLD_HOST rows name it by number). RAM only. */
+struct host_call {
+	uint64_t number;
+	kref_t promise;
+	/* Called inside the round in which the promise settled, before the commit; reads the value itself. */
+	int (*settled)(struct kernel *k, struct host_call *c);
+	void *ctx;
+	struct host_call *next;
+};
+
+/* Something to do once the transaction that contains its cause is on disk (output validity). */
+struct effect { void (*run)(struct kernel *k, void *arg); void *arg; };
+
+struct kernel_stats {
+	uint64_t n_cranks, n_abandoned, n_illegal, n_dropped_sends, n_deaths, n_delivered_messages, n_notifies, n_gc;
+};
+
+struct kernel {
+	struct store *store;
+	struct loop loop;
+	struct control *control;
+	struct code_store *code;
+	int spawner_fd;
+	bool serial;			/* --serial: one delivery in flight in the whole kernel */
+	bool stopping;
+	uint64_t uid_base;		/* 0: not root */
+	const char *run_dir;		/* text for status only */
+	uint64_t start_ns;
+
+	/* Outside the savepoint. */
+	uint64_t next_object, next_promise, next_vat, next_subcluster, next_seq, next_uid, next_delivery;
+	uint64_t next_host_call;
+	bool counters_dirty;
+
+	bool in_savepoint;
+	struct u64_list touched;	/* krefs whose counts changed since the savepoint: examined by gc (G1) */
+	struct u64_list settled_calls;	/* numbers of host calls whose promise settled */
+	size_t mark_settled_calls, mark_effects;	/* lengths at the savepoint */
+	struct settle_task *settle_first, *settle_last; /* promise.c: the worklist */
+	bool settling;
+	char illegal[200];		/* why a syscall is illegal, for the log */
+
+	struct vat *vats;		/* uthash by number: every vat that has a row */
+	struct vat *edited;		/* vats edited since the savepoint (linked by next_edited) */
+	struct vat *ready_first, *ready_last;	/* vats that may have work */
+	unsigned n_in_flight;
+	uint64_t broker_ns;		/* the broker's own clock for deadlines: monotonic less its stalls (D6) */
+	struct host_call *calls;
+	struct launch *launches;
+	bool launch_work;		/* launch_pump has something to do */
+	struct effect *effects;		/* run after the next commit */
+	size_t n_effects, size_effects;
+
+	bool sweeping;			/* SWEEP rows may exist */
+	bool want_processes;		/* some vat wants a spawn or a kill */
+	bool no_mount, mounted;
+	unsigned n_mounts;		/* times capstan-fs ended within the window */
+	uint64_t mount_window_ns;
+	unsigned cranks_since_commit;
+	uint64_t dirty_since_ns;	/* 0: clean */
+	uint64_t last_commit_ns;
+	struct kernel_stats stats;
+};
+
+int kernel_savepoint(struct kernel *k);
+int kernel_release(struct kernel *k);	/* examines everything touched first (gc_examine) */
+int kernel_rollback(struct kernel *k);
+int kernel_commit(struct kernel *k);	/* then runs the effects */
+int kernel_after_commit(struct kernel *k, void (*run)(struct kernel *, void *), void *arg);
+int kernel_touch(struct kernel *k, kref_t ref);
+/* Host subscription to a promise: counts it (HOLD_HOST); the call is found by number when it settles. */
+int kernel_subscribe_host(struct kernel *k, struct host_call *c);
+int kernel_unsubscribe_host(struct kernel *k, struct host_call *c);
+struct host_call *kernel_find_call(struct kernel *k, uint64_t number);
+
+/* Holds: one row each; counts move with it. */
+int kernel_hold(struct kernel *k, kref_t ref, enum hold_kind kind, uint64_t owner, int64_t delta);
+int kernel_hold_count(struct kernel *k, kref_t ref, enum hold_kind kind, uint64_t owner, uint64_t *countp);
+/* Count of any reference, by kind: objects both counts, promises theirs. */
+int kernel_ref(struct kernel *k, kref_t ref, int delta);
+
+/* In the program's own words to the log; a state that must not be. Negative. */
+#define kernel_corrupt(...) (log_err(__VA_ARGS__), error_origin(EUCLEAN))
+
+#endif

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a vat (V2, V4, V5): what its process's start, end and misdeeds mean for its record.
+ *
+ * Two things end apart: the record's state changes at once, in a transaction; the process is killed and reaped in its
+ * own time (proc DYING), and only then may a next one start. Nothing is prepared for a vat in between.
+ */
+#include "vat.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "launch.h"
+#include "process.h"
+#include "router.h"
+#include "sweep.h"
+
+#define DEATHS_MAX	3u				/* more than this many deaths … */
+#define DEATHS_WINDOW_US (60 * UINT64_C(1000000))	/* … in this time suspend the vat (V4) */
+#define POISON_DEATHS	2u				/* the same item killing so often */
+
+static void set_reason(struct kernel *k, struct vat *v, const char *reason)
+{
+	struct row_vat *row = vat_edit(k, v);
+
+	memset(row->reason, 0, sizeof(row->reason));
+	if (reason)
+		escape_bytes(row->reason, sizeof(row->reason), reason, strlen(reason));
+}
+
+/* A new incarnation, logically complete from here on: what the old one decided and exported reads as gone. */
+static int begin_incarnation(struct kernel *k, struct vat *v, enum vat_status status)
+{
+	struct row_vat *row = vat_edit(k, v);
+
+	row->incarnation++;
+	row->status = status;
+	row->flags &= ~VAT_F_HELD;
+	return sweep_begin(k, v, false);
+}
+
+int vat_want_process(struct kernel *k, struct vat *v)
+{
+	assert(v->proc == PROC_NONE);
+	v->proc = PROC_WANTED;
+	k->want_processes = true;
+	return 0;
+}
+
+/* --- the process ------------------------------------------------------------------------------------------------ */
+
+int vat_started(struct kernel *k, struct vat *v, int pid, uint32_t isolation)
+{
+	struct wire_buf b = WIRE_BUF_INIT;
+	struct row_vat *row;
+	int r;
+
+	if (v->proc == PROC_DYING) {	/* told to end while it was being started */
+		v->kill_wanted = true;
+		k->want_processes = true;
+		return 0;
+	}
+	if (v->proc != PROC_SPAWNING)
+		return 0;
+	v->proc = PROC_ALIVE;
+	row = vat_edit(k, v);
+	row->pid = pid;
+	row->isolation = isolation;
+	row->started_us = now_realtime_us();
+	wire_begin(&b, WIRE_INIT, 0, 0);
+	wire_u64(&b, v->number);
+	wire_u64(&b, row->incarnation);
+	wire_u64(&b, row->next_export);
+	wire_u64(&b, row->next_export_promise);
+	wire_u32(&b, WIRE_VERSION);
+	wire_u32(&b, 1);
+	wire_end(&b);
+	r = channel_send(&v->channel, &b);
+	wire_buf_deinit(&b);
+	vat_ready(k, v);
+	return r;
+}
+
+/* The process is gone and reaped: what now? */
+static int process_gone(struct kernel *k, struct vat *v)
+{
+	v->proc = PROC_NONE;
+	v->kill_wanted = false;
+	vat_edit(k, v)->pid = 0;
+	if (k->stopping)
+		return 0;
+	if (v->row.status == VAT_STARTING)
+		return vat_want_process(k, v);
+	return launch_vat_gone(k, v);
+}
+
+static unsigned recent_deaths(const struct row_vat *row, uint64_t now_us)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < VAT_N_DEATHS && i < row->n_deaths; i++)
+		if (now_us - row->death_us[i] <= DEATHS_WINDOW_US)
+			n++;
+	return n;
+}
+
+/* Keep a poison message's text for people; its references are released with it (V4). */
+static int set_aside(struct kernel *k, struct vat *v, const struct item *i)
+{
+	struct row_aside head = { .time_us = now_realtime_us(), .vat = v->number, .target = i->row.target,
+				  .deaths = v->row.killer_count };
+	size_t len = sizeof(head) + i->len;
+	_cleanup_free_ uint8_t *row = malloc(len);
+	uint8_t key[8];
+	int r;
+
+	if (!row)
+		return error_origin(ENOMEM);
+	memcpy(row, &head, sizeof(head));
+	memcpy(row + sizeof(head), i->raw, i->len);
+	r = store_put(k->store, T_ASIDE, key, key_u64(key, i->seq), row, len);
+	return r < 0 ? error_trace(r) : 0;
+}
+
+/* V4. `killer`: what was in flight, 0 nothing; `item` its copy when it was a message. */
+static int judge_death(struct kernel *k, struct vat *v, uint64_t killer, struct item *item)
+{
+	struct row_vat *row = vat_edit(k, v);
+	uint64_t now = now_realtime_us();
+	char reason[VAT_REASON_MAX];
+	bool poison;
+	int r = 0;
+
+	k->stats.n_deaths++;
+	row->death_us[row->n_deaths++ % VAT_N_DEATHS] = now;
+	row->killer_count = killer && killer == row->killer_seq ? row->killer_count + 1 : killer != 0;
+	row->killer_seq = killer;
+	poison = row->killer_count >= POISON_DEATHS;
+	if (v->config->restart == RESTART_TERMINATE || (row->flags & VAT_F_LAUNCHING)) {
+		snprintf(reason, sizeof(reason), "died: %s", v->death);
+		return vat_terminate_in(k, v, reason);
+	}
+	if (poison && item->raw) {
+		r = set_aside(k, v, item);
+		if (r >= 0) {
+			struct route route = { .kind = ROUTE_REJECT, .code = CODE_DELIVERY_FAILED };
+
+			snprintf(route.detail, sizeof(route.detail), "the message killed %s %u times: %.80s", row->name,
+				 row->killer_count, v->death);
+			r = queue_remove(k, endpoint_vat(v->number).bits, item->seq);
+			if (r >= 0)
+				r = router_refuse(k, item, &route);
+		}
+		row->killer_count = 0;
+		row->killer_seq = 0;
+		poison = false;
+	}
+	if (r < 0)
+		return r;
+	if (poison)
+		snprintf(reason, sizeof(reason), "the same delivery killed it %u times: %s", row->killer_count, v->death);
+	else if (recent_deaths(row, now) > DEATHS_MAX)
+		snprintf(reason, sizeof(reason), "died %u times in 60 s, last: %s", recent_deaths(row, now), v->death);
+	else if (row->flags & VAT_F_HELD)
+		snprintf(reason, sizeof(reason), "%.60s; then died: %s", row->reason, v->death);
+	else
+		return begin_incarnation(k, v, VAT_STARTING);
+	set_reason(k, v, reason);
+	row->flags |= VAT_F_RESUME_RESTARTS;
+	return begin_incarnation(k, v, VAT_SUSPENDED);
+}
+
+static int die(struct kernel *k, struct vat *v)
+{
+	struct item item = ITEM_INIT;
+	uint64_t killer = 0;
+	int r;
+
+	if (v->crank.state == CRANK_IN_FLIGHT) {
+		killer = crank_killer(&v->crank);
+		if (v->crank.work == WORK_MESSAGE) {
+			item = v->crank.item;
+			v->crank.item = (struct item)ITEM_INIT;
+		}
+		crank_abandon(k, v);
+	}
+	r = kernel_savepoint(k);
+	if (r >= 0)
+		r = judge_death(k, v, killer, &item);
+	if (r >= 0)
+		r = kernel_release(k);
+	item_deinit(&item);
+	if (r < 0)
+		return r;
+	log_info("v%" PRIu64 " (%s) died: %s", v->number, v->row.name, v->death);
+	return 0;
+}
+
+int vat_end_process(struct kernel *k, struct vat *v, enum vat_fate fate, const char *why)
+{
+	if (v->proc == PROC_DYING) {
+		/* On its way already; a weightier fate wins over a plain death. */
+		if (fate != FATE_DEATH)
+			v->fate = fate;
+		crank_abandon(k, v);
+		return 0;
+	}
+	snprintf(v->death, sizeof(v->death), "%s", why);
+	v->fate = fate;
+	channel_close(&v->channel);
+	/* For a death the crank stays for the judge; it is over in any other case. */
+	if (fate != FATE_DEATH)
+		crank_abandon(k, v);
+	if (v->proc == PROC_NONE || v->proc == PROC_WANTED) {
+		v->proc = PROC_NONE;
+		return process_gone(k, v);
+	}
+	v->kill_wanted = v->proc == PROC_ALIVE;	/* SPAWNING: killed when it reports its start */
+	v->proc = PROC_DYING;
+	k->want_processes = true;
+	return 0;
+}
+
+static const char *describe_status(int status, char *buf, size_t size)
+{
+	if (WIFSIGNALED(status))
+		snprintf(buf, size, "killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		snprintf(buf, size, "exited with status %d", WEXITSTATUS(status));
+	return buf;
+}
+
+int vat_exited(struct kernel *k, struct vat *v, int status)
+{
+	int r;
+
+	if (v->proc != PROC_ALIVE && v->proc != PROC_DYING && v->proc != PROC_SPAWNING)
+		return 0;
+	if (v->proc != PROC_DYING) {
+		/* D6: what it sent before it died counts. A "done" found now is applied. */
+		v->exited = true;
+		describe_status(status, v->death, sizeof(v->death));
+		v->fate = FATE_DEATH;
+		r = channel_read_dry(&v->channel);
+		if (r < 0)
+			return r;
+		channel_close(&v->channel);
+		v->exited = false;
+	} else if (!v->death[0]) {
+		describe_status(status, v->death, sizeof(v->death));
+	}
+	if (v->fate == FATE_DEATH && !k->stopping) {
+		r = die(k, v);
+		if (r < 0)
+			return r;
+	}
+	crank_abandon(k, v);
+	v->death[0] = '\0';
+	return process_gone(k, v);
+}
+
+int vat_spawn_failed(struct kernel *k, struct vat *v, const char *why)
+{
+	char reason[VAT_REASON_MAX];
+
+	if (v->proc != PROC_SPAWNING && v->proc != PROC_DYING && v->proc != PROC_WANTED)
+		return 0;
+	channel_close(&v->channel);
+	snprintf(reason, sizeof(reason), "cannot start: %.140s", why);
+	log_warn("v%" PRIu64 " (%s): %s", v->number, v->row.name, reason);
+	v->proc = PROC_NONE;
+	if (v->row.status == VAT_TERMINATED)
+		return process_gone(k, v);
+	if (v->row.flags & VAT_F_LAUNCHING)
+		return vat_terminate(k, v, reason);
+	return vat_suspend_hard(k, v, reason);	/* V8 */
+}
+
+/* --- channel events ----------------------------------------------------------------------------------------------- */
+
+static struct vat *channel_vat(struct channel *c)
+{
+	return container_of(c, struct vat, channel);
+}
+
+static int on_frames(struct channel *c, const uint8_t *frames, size_t len)
+{
+	struct vat *v = channel_vat(c);
+
+	return crank_frames(v->kernel, v, frames, len);
+}
+
+/* Broken framing is as bad as an illegal syscall: the channel cannot be trusted any further. */
+static int on_malformed(struct channel *c, enum wire_error e)
+{
+	struct vat *v = channel_vat(c);
+	char reason[VAT_REASON_MAX];
+	struct kernel *k = v->kernel;
+	int r;
+
+	snprintf(reason, sizeof(reason), "illegal syscall: malformed packet: %s", wire_error_text(e));
+	k->stats.n_illegal++;
+	r = kernel_savepoint(k);
+	if (r >= 0)
+		r = vat_refuse_item(k, v, CODE_ILLEGAL_SYSCALL, reason);
+	if (r >= 0)
+		r = vat_terminate_in(k, v, reason);
+	if (r >= 0)
+		r = kernel_release(k);
+	return r < 0 ? r : vat_end_process(k, v, FATE_NONE, reason);
+}
+
+/* Read to the end. Its process is dead, or as good as that; how it ended comes with SPAWN_EXITED. */
+static int on_hangup(struct channel *c)
+{
+	struct vat *v = channel_vat(c);
+	int r;
+
+	if (v->exited) {
+		channel_close(c);
+		return 0;
+	}
+	r = vat_end_process(v->kernel, v, FATE_DEATH, "");
+	v->death[0] = '\0';
+	return r;
+}
+
+const struct channel_ops vat_channel_ops = { .frames = on_frames, .malformed = on_malformed, .hangup = on_hangup };
+
+/* --- by request or policy ------------------------------------------------------------------------------------------ */
+
+int vat_refuse_item(struct kernel *k, struct vat *v, enum kernel_code code, const char *detail)
+{
+	struct route route = { .kind = ROUTE_REJECT, .code = code };
+	struct crank *c = &v->crank;
+	int r;
+
+	if (c->state != CRANK_IN_FLIGHT)
+		return 0;
+	if (c->work == WORK_NOTIFY)
+		return queue_drop_notify(k, endpoint_vat(v->number), &c->item);
+	if (c->work != WORK_MESSAGE)
+		return 0;
+	snprintf(route.detail, sizeof(route.detail), "%s: %.120s", v->row.name, detail);
+	r = queue_remove(k, endpoint_vat(v->number).bits, c->item.seq);
+	return r < 0 ? r : router_refuse(k, &c->item, &route);
+}
+
+int vat_terminate_in(struct kernel *k, struct vat *v, const char *reason)
+{
+	int r;
+
+	if (v->row.status == VAT_TERMINATED)
+		return 0;
+	vat_edit(k, v)->status = VAT_TERMINATED;
+	set_reason(k, v, reason);
+	log_info("v%" PRIu64 " (%s) terminated: %s", v->number, v->row.name, v->row.reason);
+	r = sweep_begin(k, v, true);
+	return r < 0 ? r : launch_vat_failed(k, v);
+}
+
+int vat_terminate(struct kernel *k, struct vat *v, const char *reason)
+{
+	int r;
+
+	if (v->row.status == VAT_TERMINATED)
+		return 0;
+	r = kernel_savepoint(k);
+	if (r >= 0)
+		r = vat_terminate_in(k, v, reason);
+	if (r >= 0)
+		r = kernel_release(k);
+	return r < 0 ? r : vat_end_process(k, v, FATE_NONE, reason);
+}
+
+static int change_incarnation(struct kernel *k, struct vat *v, enum vat_status status, const char *reason)
+{
+	int r;
+
+	r = kernel_savepoint(k);
+	if (r < 0)
+		return r;
+	set_reason(k, v, reason);
+	if (status == VAT_SUSPENDED)
+		vat_edit(k, v)->flags |= VAT_F_RESUME_RESTARTS;
+	else
+		vat_edit(k, v)->flags &= ~VAT_F_RESUME_RESTARTS;
+	r = begin_incarnation(k, v, status);
+	return r < 0 ? r : kernel_release(k);
+}
+
+int vat_restart(struct kernel *k, struct vat *v)
+{
+	int r = change_incarnation(k, v, VAT_STARTING, NULL);
+
+	return r < 0 ? r : vat_end_process(k, v, FATE_RESTART, "restarted by request");
+}
+
+int vat_suspend_hard(struct kernel *k, struct vat *v, const char *reason)
+{
+	int r;
+
+	if (v->row.flags & VAT_F_LAUNCHING)
+		return vat_terminate(k, v, reason);	/* V1: a vat that cannot start fails its launch */
+	log_warn("v%" PRIu64 " (%s) suspended: %s", v->number, v->row.name, reason);
+	r = change_incarnation(k, v, VAT_SUSPENDED, reason);
+	return r < 0 ? r : vat_end_process(k, v, FATE_NONE, reason);
+}
+
+int vat_suspend(struct kernel *k, struct vat *v, const char *reason)
+{
+	int r = kernel_savepoint(k);
+
+	if (r < 0)
+		return r;
+	set_reason(k, v, reason);
+	vat_edit(k, v)->status = VAT_SUSPENDED;
+	vat_edit(k, v)->flags |= VAT_F_HELD;
+	return kernel_release(k);
+}
+
+int vat_resume(struct kernel *k, struct vat *v)
+{
+	struct row_vat *row;
+	int r;
+
+	/* Without a process it is a restart; the incarnation was raised when it was suspended. */
+	r = kernel_savepoint(k);
+	if (r < 0)
+		return r;
+	row = vat_edit(k, v);
+	set_reason(k, v, NULL);
+	row->killer_count = 0;
+	row->killer_seq = 0;
+	if (row->flags & VAT_F_RESUME_RESTARTS || v->proc != PROC_ALIVE)
+		row->status = VAT_STARTING;
+	else
+		row->status = VAT_RUNNING;
+	row->flags &= ~(VAT_F_HELD | VAT_F_RESUME_RESTARTS);
+	memset(row->death_us, 0, sizeof(row->death_us));
+	r = kernel_release(k);
+	if (r < 0)
+		return r;
+	if (row->status == VAT_STARTING && v->proc == PROC_NONE)
+		return vat_want_process(k, v);
+	vat_ready(k, v);
+	return 0;
+}

@@ -1,0 +1,898 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "methods.h"
+
+#include <inttypes.h>
+#include <time.h>
+
+#include "../lib/smallcaps.h"
+#include "launch.h"
+#include "object.h"
+#include "promise.h"
+#include "router.h"
+#include "spawn.h"
+#include "vat.h"
+
+#define LOG_LINES_MAX 1000u	/* of one answer */
+
+/* --- parameters ----------------------------------------------------------------------------------------------------- */
+
+static int refuse(struct control_request *r, const char *what)
+{
+	control_error(r, CONTROL_INVALID_PARAMS, NULL, "%s", what);
+	return 0;
+}
+
+/* By name, or by position for those who send an array. */
+static json_t *param(json_t *params, const char *name, size_t index)
+{
+	if (json_is_object(params))
+		return json_object_get(params, name);
+	return json_is_array(params) ? json_array_get(params, index) : NULL;
+}
+
+static bool param_kref(json_t *params, const char *name, size_t index, kref_t *refp)
+{
+	json_t *v = param(params, name, index);
+
+	return json_is_string(v) && kref_parse(json_string_value(v), json_string_length(v), refp);
+}
+
+static bool param_id(json_t *params, char letter, uint64_t *idp)
+{
+	json_t *v = param(params, "id", 0);
+
+	return json_is_string(v) && id_parse(letter, json_string_value(v), json_string_length(v), idp);
+}
+
+static struct vat *param_vat(struct kernel *k, struct control_request *r, json_t *params)
+{
+	struct vat *v;
+	uint64_t id;
+
+	if (!param_id(params, 'v', &id)) {
+		refuse(r, "id: expected a vat, as in \"v1\"");
+		return NULL;
+	}
+	v = vat_find(k, id);
+	if (!v)
+		control_error(r, CONTROL_KERNEL_ERROR, "VAT_UNKNOWN", "there is no v%" PRIu64, id);
+	return v;
+}
+
+static struct vat *param_live_vat(struct kernel *k, struct control_request *r, json_t *params)
+{
+	struct vat *v = param_vat(k, r, params);
+
+	if (!v || v->row.status != VAT_TERMINATED)
+		return v;
+	control_error(r, CONTROL_KERNEL_ERROR, "VAT_TERMINATED", "v%" PRIu64 " is terminated: %s", v->number, v->row.reason);
+	return NULL;
+}
+
+/* --- status ----------------------------------------------------------------------------------------------------------- */
+
+static const char *const vat_status_names[] = {
+	[VAT_STARTING] = "starting", [VAT_RUNNING] = "running", [VAT_SUSPENDED] = "suspended",
+	[VAT_TERMINATED] = "terminated",
+};
+static const char *const sub_status_names[] = {
+	[SUB_LAUNCHING] = "launching", [SUB_RUNNING] = "running", [SUB_TERMINATING] = "terminating",
+};
+
+static json_t *isolation_json(uint32_t bits)
+{
+	static const struct { uint32_t bit; const char *name; } names[] = {
+		{ SPAWN_ISO_UID, "uid" }, { SPAWN_ISO_NOCAPS, "nocaps" }, { SPAWN_ISO_NNP, "nnp" },
+		{ SPAWN_ISO_FDS, "fds" }, { SPAWN_ISO_SECCOMP, "seccomp" }, { SPAWN_ISO_LANDLOCK, "landlock" },
+		{ SPAWN_ISO_NAMESPACES, "namespaces" }, { SPAWN_ISO_CGROUP, "cgroup" }, { SPAWN_ISO_RLIMITS, "rlimits" },
+	};
+	json_t *a = json_array();
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(names); i++)
+		if (bits & names[i].bit)
+			json_array_append_new(a, json_string(names[i].name));
+	return a;
+}
+
+static json_t *vat_json(const struct vat *v)
+{
+	const struct row_vat *row = &v->row;
+
+	return json_pack("{sosssosssIsIsIsosssIsIsI}", "id", json_sprintf("v%" PRIu64, v->number), "name", row->name,
+			 "subcluster", json_sprintf("s%" PRIu64, row->subcluster), "status", vat_status_names[row->status],
+			 "incarnation", (json_int_t)row->incarnation, "pid", (json_int_t)row->pid, "uid", (json_int_t)row->uid,
+			 "isolation", isolation_json(row->isolation), "reason", row->reason,
+			 "queued", (json_int_t)row->n_queued, "cranks", (json_int_t)row->n_cranks,
+			 "deaths", (json_int_t)row->n_deaths);
+}
+
+static json_t *subcluster_json(struct kernel *k, uint64_t number, const struct row_subcluster *row)
+{
+	json_t *vats = json_object();
+	char root[REF_TEXT_MAX];
+	const char *bootstrap = "";
+	struct vat *v, *tmp;
+
+	HASH_ITER(hh, k->vats, v, tmp) {
+		if (v->row.subcluster != number)
+			continue;
+		json_object_set_new(vats, v->row.name, json_sprintf("v%" PRIu64, v->number));
+		if (v->number == row->bootstrap_vat)
+			bootstrap = v->row.name;
+	}
+	return json_pack("{sosssssssO}", "id", json_sprintf("s%" PRIu64, number), "status", sub_status_names[row->status],
+			 "bootstrap", bootstrap, "rootKref", kref_format((kref_t){ row->root }, root), "vats", vats);
+}
+
+static int list_subclusters(struct kernel *k, json_t *out)
+{
+	struct row_subcluster row;
+	const void *key, *val;
+	size_t key_len, len;
+	uint64_t number = 0;
+	uint8_t at[8];
+	int r;
+
+	for (;;) {
+		r = store_next(k->store, T_SUBCLUSTER, at, key_u64(at, number), false, &key, &key_len, &val, &len);
+		if (r)
+			return r < 0 ? error_trace(r) : 0;
+		if (!row_subcluster_read(val, len, &row))
+			return kernel_corrupt("store: a subcluster row is damaged");
+		number = get_be64(key);
+		json_array_append_new(out, subcluster_json(k, number, &row));
+	}
+}
+
+static int count_rows(struct kernel *k, enum table t, json_int_t *np)
+{
+	const void *key = NULL, *val;
+	uint8_t at[KEY_MAX];
+	size_t key_len = 0, len;
+	int r;
+
+	for (*np = 0;; ++*np) {
+		r = store_next(k->store, t, key_len ? at : NULL, key_len, !key_len, &key, &key_len, &val, &len);
+		if (r)
+			return r < 0 ? error_trace(r) : 0;
+		memcpy(at, key, key_len);
+	}
+}
+
+static int get_status(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	json_t *subclusters = json_array(), *vats = json_array(), *out;
+	struct kernel *k = ctx;
+	json_int_t objects, promises, queued;
+	struct vat *v, *tmp;
+	int e;
+
+	(void)params; (void)fds; (void)n_fds;
+	e = list_subclusters(k, subclusters);
+	HASH_ITER(hh, k->vats, v, tmp)
+		json_array_append_new(vats, vat_json(v));
+	if (e >= 0)
+		e = count_rows(k, T_OBJECT, &objects);
+	if (e >= 0)
+		e = count_rows(k, T_PROMISE, &promises);
+	if (e >= 0)
+		e = count_rows(k, T_QUEUE, &queued);
+	if (e < 0) {
+		json_decref(subclusters);
+		json_decref(vats);
+		return e;
+	}
+	out = json_pack("{sssIsIsososIsIsIsIsI}", "version", CAPSTAN_VERSION, "uptimeMs",
+			(json_int_t)((now_monotonic_ns() - k->start_ns) / 1000000), "pid", (json_int_t)getpid(),
+			"subclusters", subclusters, "vats", vats, "objects", objects, "promises", promises, "queued", queued,
+			"cranks", (json_int_t)k->stats.n_cranks, "commits", (json_int_t)store_n_commits(k->store));
+	json_object_set_new(out, "mount", k->mounted ? json_sprintf("%s/fs", k->run_dir) : json_null());
+	json_object_set_new(out, "deaths", json_integer(k->stats.n_deaths));
+	json_object_set_new(out, "abandoned", json_integer(k->stats.n_abandoned));
+	json_object_set_new(out, "illegal", json_integer(k->stats.n_illegal));
+	json_object_set_new(out, "droppedSends", json_integer(k->stats.n_dropped_sends));
+	control_reply(r, out);
+	return 0;
+}
+
+/* --- launch -------------------------------------------------------------------------------------------------------------- */
+
+/* A launch whose programs are still being copied into the code store. */
+struct arrival {
+	struct kernel *kernel;
+	struct control_request *request;
+	struct config *config;
+	json_t *json;
+	struct config_paths paths;
+	uint8_t (*hashes)[CODE_HASH_LEN];
+	size_t n_pending;
+	char error[CONFIG_ERROR_MAX + 64];
+	bool failed;
+};
+struct arriving { struct arrival *arrival; size_t index; };
+
+static void arrival_free(struct arrival *a)
+{
+	config_free(a->config);
+	json_decref(a->json);
+	config_paths_deinit(&a->paths);
+	free(a->hashes);
+	free(a);
+}
+
+/* The last file is in (or one failed): go, or say why not. */
+static int arrival_finish(struct arrival *a)
+{
+	char error[CONFIG_ERROR_MAX];
+	int r = 0;
+
+	if (a->failed) {
+		control_error(a->request, CONTROL_INVALID_PARAMS, NULL, "%s", a->error);
+	} else {
+		r = launch_begin(a->kernel, TAKE_PTR(a->config), a->json, &a->paths,
+				 (const uint8_t(*)[CODE_HASH_LEN])a->hashes, a->request, error);
+		if (r > 0)
+			control_error(a->request, CONTROL_INVALID_PARAMS, NULL, "%s", error);
+	}
+	arrival_free(a);
+	return r < 0 ? r : 0;
+}
+
+static int on_code(void *ctx, const char *error, const uint8_t hash[CODE_HASH_LEN], uint64_t size)
+{
+	struct arriving *in = ctx;
+	struct arrival *a = in->arrival;
+
+	(void)size;
+	if (error) {
+		a->failed = true;
+		snprintf(a->error, sizeof(a->error), "%s: %s", a->paths.paths[in->index], error);
+	} else {
+		memcpy(a->hashes[in->index], hash, CODE_HASH_LEN);
+	}
+	free(in);
+	return --a->n_pending ? 0 : arrival_finish(a);
+}
+
+static bool is_program(const struct config *c, const char *path)
+{
+	size_t i;
+
+	for (i = 0; i < c->n_vats; i++)
+		if (!strcmp(c->vats[i].program, path))
+			return true;
+	return false;
+}
+
+static bool paths_match(const struct config_paths *paths, json_t *given, size_t n_fds)
+{
+	size_t i;
+
+	if (json_array_size(given) != paths->n || n_fds != paths->n)
+		return false;
+	for (i = 0; i < paths->n; i++) {
+		const char *s = json_string_value(json_array_get(given, i));
+
+		if (!s || strcmp(s, paths->paths[i]))
+			return false;
+	}
+	return true;
+}
+
+static int start_arrival(struct arrival *a, int *fds)
+{
+	size_t i;
+
+	/* One for ourselves, so that an early completion cannot finish it under our feet. */
+	a->n_pending = a->paths.n + 1;
+	for (i = 0; i < a->paths.n; i++) {
+		struct arriving *in = malloc(sizeof(*in));
+		int r;
+
+		if (!in)
+			return error_origin(ENOMEM);
+		*in = (struct arriving){ a, i };
+		r = code_add(a->kernel->code, TAKE_FD(fds[i]), is_program(a->config, a->paths.paths[i]), on_code, in);
+		if (r < 0)
+			return error_trace(r);
+	}
+	return --a->n_pending ? 0 : arrival_finish(a);
+}
+
+static int launch_subcluster(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	json_t *json = param(params, "config", 0), *paths = param(params, "paths", 1);
+	char error[CONFIG_ERROR_MAX];
+	struct arrival *a;
+	int e;
+
+	if (!json)
+		return refuse(r, "config: missing");
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return error_origin(ENOMEM);
+	a->kernel = ctx;
+	a->request = r;
+	a->json = json_incref(json);
+	e = config_parse(json, &a->config, error);
+	if (e == 0)
+		e = config_paths(a->config, &a->paths);
+	if (e == 0 && !paths_match(&a->paths, paths, n_fds)) {
+		snprintf(error, sizeof(error), "paths: expected the %zu paths of the config in their order, and an open file for each",
+			 a->paths.n);
+		e = CONFIG_E_INVALID;
+	}
+	if (e) {
+		if (e > 0)
+			control_error(r, CONTROL_INVALID_PARAMS, NULL, "%s", error);
+		arrival_free(a);
+		return e < 0 ? e : 0;
+	}
+	a->hashes = calloc(a->paths.n + 1, CODE_HASH_LEN);
+	if (!a->hashes)
+		return error_origin(ENOMEM);
+	return start_arrival(a, fds);
+}
+
+/* --- lives ----------------------------------------------------------------------------------------------------------------- */
+
+static int terminate_subcluster(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	uint64_t id;
+	int e;
+
+	(void)fds; (void)n_fds;
+	if (!param_id(params, 's', &id))
+		return refuse(r, "id: expected a subcluster, as in \"s1\"");
+	e = subcluster_terminate(ctx, id, "terminated by request", r);
+	if (e > 0) {
+		control_error(r, CONTROL_KERNEL_ERROR, "SUBCLUSTER_UNKNOWN", "there is no s%" PRIu64, id);
+		e = 0;
+	}
+	return e;
+}
+
+static int terminate_vat(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct vat *v = param_live_vat(ctx, r, params);
+	int e;
+
+	(void)fds; (void)n_fds;
+	if (!v)
+		return 0;
+	e = vat_terminate(ctx, v, "terminated by request");
+	if (e >= 0)
+		control_reply(r, json_object());
+	return e;
+}
+
+static int terminate_all(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct kernel *k = ctx;
+	struct vat *v, *tmp;
+	int e = 0;
+
+	(void)params; (void)fds; (void)n_fds;
+	HASH_ITER(hh, k->vats, v, tmp) {
+		if (e >= 0)
+			e = vat_terminate(k, v, "terminated by request");
+	}
+	if (e >= 0)
+		control_reply(r, json_object());
+	return e < 0 ? e : 0;
+}
+
+static int not_while_launching(struct control_request *r, const struct vat *v)
+{
+	if (!(v->row.flags & VAT_F_LAUNCHING))
+		return 0;
+	control_error(r, CONTROL_KERNEL_ERROR, "VAT_LAUNCHING", "v%" PRIu64 " is still being launched", v->number);
+	return 1;
+}
+
+static int restart_vat(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct vat *v = param_live_vat(ctx, r, params);
+	int e;
+
+	(void)fds; (void)n_fds;
+	if (!v || not_while_launching(r, v))
+		return 0;
+	e = vat_restart(ctx, v);
+	if (e >= 0)
+		control_reply(r, json_object());
+	return e;
+}
+
+static int suspend_vat(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct vat *v = param_live_vat(ctx, r, params);
+	int e = 0;
+
+	(void)fds; (void)n_fds;
+	if (!v || not_while_launching(r, v))
+		return 0;
+	if (v->row.status != VAT_SUSPENDED)
+		e = vat_suspend(ctx, v, "suspended by request");
+	if (e >= 0)
+		control_reply(r, json_object());
+	return e;
+}
+
+static int resume_vat(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct vat *v = param_live_vat(ctx, r, params);
+	int e;
+
+	(void)fds; (void)n_fds;
+	if (!v)
+		return 0;
+	if (v->row.status != VAT_SUSPENDED) {
+		control_error(r, CONTROL_KERNEL_ERROR, "VAT_NOT_SUSPENDED", "v%" PRIu64 " is not suspended", v->number);
+		return 0;
+	}
+	e = vat_resume(ctx, v);
+	if (e >= 0)
+		control_reply(r, json_object());
+	return e;
+}
+
+static int ping_vat(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct vat *v = param_live_vat(ctx, r, params);
+
+	(void)fds; (void)n_fds;
+	return v ? vat_ping(ctx, v, r) : 0;
+}
+
+static int shut_down(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct kernel *k = ctx;
+
+	(void)params; (void)fds; (void)n_fds;
+	k->stopping = true;
+	control_reply(r, json_object());
+	return 0;
+}
+
+/* --- calls ------------------------------------------------------------------------------------------------------------------ */
+
+struct call { struct host_call host; struct control_request *request; bool hold, gone; };
+
+static int call_end(struct kernel *k, struct call *c)
+{
+	int r = kernel_savepoint(k);
+
+	if (r >= 0)
+		r = kernel_unsubscribe_host(k, &c->host);
+	return r < 0 ? r : kernel_release(k);
+}
+
+/* Each reference that a person gets to see stays usable until it is released. */
+static int hold_printed(struct kernel *k, kref_t promise)
+{
+	_cleanup_free_ uint64_t *slots = NULL;
+	struct capdata value;
+	uint64_t count;
+	size_t i, n;
+	int r;
+
+	r = promise_value(k, promise, &value);
+	if (r < 0)
+		return r;
+	n = value.n_slots;
+	slots = malloc(n * sizeof(*slots) + 1);
+	if (!slots)
+		return error_origin(ENOMEM);
+	memcpy(slots, value.slots, n * sizeof(*slots));
+	r = kernel_savepoint(k);
+	for (i = 0; r >= 0 && i < n; i++) {
+		r = kernel_hold_count(k, (kref_t){ slots[i] }, HOLD_PERSON, 0, &count);
+		if (r >= 0 && !count)
+			r = kernel_hold(k, (kref_t){ slots[i] }, HOLD_PERSON, 0, 1);
+	}
+	return r < 0 ? r : kernel_release(k);
+}
+
+static int call_settled(struct kernel *k, struct host_call *host)
+{
+	struct call *c = container_of(host, struct call, host);
+	bool rejected;
+	json_t *json;
+	int r;
+
+	r = value_to_json(k, host->promise, &json, &rejected);
+	if (r >= 0 && c->hold && !c->gone)
+		r = hold_printed(k, host->promise);
+	if (r >= 0)
+		r = call_end(k, c);
+	if (r < 0)
+		return r;
+	control_reply(c->request, json);
+	free(c);
+	return 0;
+}
+
+static void call_gone(void *arg)
+{
+	struct call *c = arg;
+
+	c->gone = true;
+}
+
+void methods_forget_call(struct host_call *h)
+{
+	if (h->settled == call_settled)
+		free(container_of(h, struct call, host));
+}
+
+int methods_pump(struct kernel *k)
+{
+	struct host_call *h, *next;
+
+	for (h = k->calls; h; h = next) {
+		struct call *c = container_of(h, struct call, host);
+		int r;
+
+		next = h->next;
+		if (h->settled != call_settled || !c->gone)
+			continue;
+		r = call_end(k, c);
+		if (r < 0)
+			return r;
+		control_error(c->request, CONTROL_INTERNAL, NULL, "the caller is gone");
+		free(c);
+	}
+	return 0;
+}
+
+/* C7: what is named from outside must be alive now. */
+static int check_named(struct kernel *k, struct control_request *r, kref_t target, const struct smallcaps *s)
+{
+	char text[REF_TEXT_MAX];
+	bool usable;
+	size_t i;
+	int e;
+
+	for (i = 0; i <= s->n_slots; i++) {
+		kref_t ref = i ? (kref_t){ s->slots[i - 1] } : target;
+
+		e = kref_is_usable(k, ref, &usable);
+		if (e < 0)
+			return e;
+		if (!usable) {
+			control_error(r, CONTROL_KERNEL_ERROR, "OBJECT_DELETED", "%s does not exist, or nothing reaches it any more",
+				      kref_format(ref, text));
+			return 1;
+		}
+	}
+	return 0;
+}
+
+static int send_call(struct kernel *k, kref_t target, const struct smallcaps *s, struct control_request *request, bool hold)
+{
+	_cleanup_(item_deinit) struct item item = { .row = {
+		.kind = ITEM_MESSAGE, .enqueued_us = now_realtime_us(), .target = target.bits,
+	} };
+	struct call *c = calloc(1, sizeof(*c));
+	kref_t result;
+	int r;
+
+	item.len = capdata_size(s->body_len, s->n_slots);
+	item.raw = malloc(item.len);
+	if (!c || !item.raw) {
+		free(c);
+		return error_origin(ENOMEM);
+	}
+	capdata_write(item.raw, s->body, s->body_len, s->slots, s->n_slots);
+	r = kernel_savepoint(k);
+	if (r >= 0)
+		r = promise_new(k, &result);
+	if (r < 0) {
+		free(c);
+		return r;
+	}
+	*c = (struct call){ .host = { .promise = result, .settled = call_settled }, .request = request, .hold = hold };
+	item.row.result = result.bits;
+	r = kernel_subscribe_host(k, &c->host);
+	if (r >= 0)
+		r = router_send(k, &item);
+	if (r >= 0)
+		r = kernel_release(k);
+	if (r >= 0)
+		control_request_on_gone(request, call_gone, c);
+	return r;
+}
+
+static int queue_message(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	json_t *method = param(params, "method", 1), *args = param(params, "args", 2), *hold = param(params, "hold", 3);
+	char error[SMALLCAPS_ERROR_MAX];
+	struct smallcaps s = { 0 };
+	kref_t target;
+	int e;
+
+	(void)fds; (void)n_fds;
+	if (!param_kref(params, "target", 0, &target))
+		return refuse(r, "target: expected a reference, as in \"ko4\"");
+	if (!json_is_string(method))
+		return refuse(r, "method: expected a string");
+	if (!json_is_array(args))
+		return refuse(r, "args: expected an array");
+	if (hold && !json_is_boolean(hold))
+		return refuse(r, "hold: expected true or false");
+	e = smallcaps_methargs(json_string_value(method), args, &s, error);
+	if (e > 0)
+		return refuse(r, error);
+	if (e == 0)
+		e = check_named(ctx, r, target, &s);
+	if (e == 0)
+		e = send_call(ctx, target, &s, r, json_is_true(hold));
+	smallcaps_deinit(&s);
+	return e < 0 ? e : 0;
+}
+
+/* --- holds, revocation -------------------------------------------------------------------------------------------------- */
+
+static const char *const hold_names[] = {
+	[HOLD_ROOT] = "root", [HOLD_RESULT] = "result", [HOLD_PERSON] = "person", [HOLD_SERVICE] = "service",
+	[HOLD_PIN] = "pin", [HOLD_HOST] = "call",
+};
+
+static char *iso_time(uint64_t us, char buf[40])
+{
+	time_t t = us / 1000000;
+	struct tm tm;
+	char date[24];
+
+	gmtime_r(&t, &tm);
+	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(buf, 40, "%s.%06uZ", date, (unsigned)(us % 1000000));
+	return buf;
+}
+
+static int list_holds(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct kernel *k = ctx;
+	const void *key, *val;
+	char text[REF_TEXT_MAX], when[40];
+	json_t *list = json_array();
+	uint8_t at[KEY_MAX];
+	struct row_hold row;
+	size_t key_len = 0, len;
+	int e;
+
+	(void)params; (void)fds; (void)n_fds;
+	for (;;) {
+		uint8_t kind;
+		json_t *hold;
+
+		e = store_next(k->store, T_HOLD, key_len ? at : NULL, key_len, !key_len, &key, &key_len, &val, &len);
+		if (e)
+			break;
+		memcpy(at, key, key_len);
+		kind = at[8];
+		if (!row_hold_read(val, len, &row) || kind >= ARRAY_LEN(hold_names) || !hold_names[kind]) {
+			json_decref(list);
+			return kernel_corrupt("store: hold row is damaged");
+		}
+		if (kind == HOLD_HOST)
+			continue;	/* calls on their way, not something to release */
+		hold = json_pack("{sssssIss}", "kref", kref_format((kref_t){ get_be64(at) }, text), "kind", hold_names[kind],
+				 "count", (json_int_t)row.count, "since", iso_time(row.since_us, when));
+		json_object_set_new(hold, "owner", kind == HOLD_ROOT || kind == HOLD_RESULT
+							   ? json_sprintf("s%" PRIu64, get_be64(at + 9)) : json_null());
+		json_array_append_new(list, hold);
+	}
+	if (e < 0) {
+		json_decref(list);
+		return error_trace(e);
+	}
+	control_reply(r, json_pack("{so}", "holds", list));
+	return 0;
+}
+
+static int release_hold(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct kernel *k = ctx;
+	char text[REF_TEXT_MAX];
+	uint64_t count;
+	kref_t ref;
+	int e;
+
+	(void)fds; (void)n_fds;
+	if (!param_kref(params, "kref", 0, &ref))
+		return refuse(r, "kref: expected a reference, as in \"ko9\"");
+	e = kernel_hold_count(k, ref, HOLD_PERSON, 0, &count);
+	if (e < 0)
+		return e;
+	if (!count) {
+		control_error(r, CONTROL_KERNEL_ERROR, "NOT_HELD", "%s is not held for you; `holds` lists what is",
+			      kref_format(ref, text));
+		return 0;
+	}
+	e = kernel_savepoint(k);
+	if (e >= 0)
+		e = kernel_hold(k, ref, HOLD_PERSON, 0, -(int64_t)count);
+	if (e >= 0)
+		e = kernel_release(k);
+	if (e >= 0)
+		control_reply(r, json_object());
+	return e;
+}
+
+static int load_object(struct kernel *k, struct control_request *r, json_t *params, kref_t *refp, struct row_object *row)
+{
+	char text[REF_TEXT_MAX];
+	int e;
+
+	if (!param_kref(params, "kref", 0, refp) || kref_is_promise(*refp)) {
+		refuse(r, "kref: expected an object, as in \"ko9\"");
+		return 1;
+	}
+	e = object_load(k, *refp, row);
+	if (e > 0)
+		control_error(r, CONTROL_KERNEL_ERROR, "OBJECT_DELETED", "%s does not exist", kref_format(*refp, text));
+	return e;
+}
+
+static int revoke_object(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct kernel *k = ctx;
+	struct row_object row;
+	kref_t ref;
+	int e;
+
+	(void)fds; (void)n_fds;
+	e = load_object(k, r, params, &ref, &row);
+	if (e)
+		return e < 0 ? e : 0;
+	row.flags |= OBJECT_F_REVOKED;	/* X1 */
+	e = kernel_savepoint(k);
+	if (e >= 0)
+		e = object_save(k, ref, &row);
+	if (e >= 0)
+		e = kernel_release(k);
+	if (e >= 0)
+		control_reply(r, json_object());
+	return e;
+}
+
+static int is_revoked(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct row_object row;
+	kref_t ref;
+	int e;
+
+	(void)fds; (void)n_fds;
+	e = load_object(ctx, r, params, &ref, &row);
+	if (e == 0)
+		control_reply(r, json_pack("{sb}", "revoked", (int)(row.flags & OBJECT_F_REVOKED)));
+	return e < 0 ? e : 0;
+}
+
+/* --- log ------------------------------------------------------------------------------------------------------------------- */
+
+static int collect_lines(struct kernel *k, struct vat *v, uint64_t after, json_t *lines, uint64_t *nextp)
+{
+	static const char *const levels[] = { "debug", "info", "warning", "error" };
+	const void *key, *val;
+	size_t key_len, len, text_len;
+	const char *text;
+	struct row_log row;
+	uint8_t at[16];
+	char when[40];
+	int r;
+
+	*nextp = after;
+	while (json_array_size(lines) < LOG_LINES_MAX) {
+		json_t *line, *t;
+
+		key_u64_u64(at, v->number, *nextp);
+		r = store_next(k->store, T_LOG, at, 16, false, &key, &key_len, &val, &len);
+		if (r < 0)
+			return error_trace(r);
+		if (r == STORE_NOT_FOUND || get_be64(key) != v->number)
+			return 0;
+		if (!row_log_read(val, len, &row, &text, &text_len))
+			return kernel_corrupt("store: a log row is damaged");
+		*nextp = get_be64((const uint8_t *)key + 8);
+		t = json_stringn(text, text_len);
+		if (!t) {	/* not UTF-8: shown escaped */
+			char shown[4 * WIRE_MAX_LOG + 1];
+
+			escape_bytes(shown, sizeof(shown), text, text_len);
+			t = json_string(shown);
+		}
+		line = json_pack("{sIsssIsssIso}", "n", (json_int_t)*nextp, "time", iso_time(row.time_us, when), "timeUs",
+				 (json_int_t)row.time_us, "level", levels[row.level & 3], "incarnation",
+				 (json_int_t)row.incarnation, "text", t);
+		json_array_append_new(lines, line);
+	}
+	return 0;
+}
+
+static void watch_gone(void *arg)
+{
+	struct vat_watch *w = arg, **p;
+
+	for (p = &w->vat->watches; *p; p = &(*p)->next)
+		if (*p == w) {
+			*p = w->next;
+			break;
+		}
+	control_error(w->request, CONTROL_INTERNAL, NULL, "the caller is gone");
+	free(w);
+}
+
+static int get_log(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	json_t *after = param(params, "after", 1), *wait = param(params, "wait", 2), *lines;
+	struct vat *v = param_vat(ctx, r, params);
+	struct vat_watch *w;
+	uint64_t next;
+	int e;
+
+	(void)fds; (void)n_fds;
+	if (!v)
+		return 0;
+	if (after && (!json_is_integer(after) || json_integer_value(after) < 0))
+		return refuse(r, "after: expected a line number");
+	if (wait && !json_is_boolean(wait))
+		return refuse(r, "wait: expected true or false");
+	lines = json_array();
+	e = collect_lines(ctx, v, after ? json_integer_value(after) : 0, lines, &next);
+	if (e < 0 || json_array_size(lines) || !json_is_true(wait)) {
+		if (e >= 0)
+			control_reply(r, json_pack("{sosI}", "lines", lines, "next", (json_int_t)next));
+		else
+			json_decref(lines);
+		return e;
+	}
+	json_decref(lines);
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return error_origin(ENOMEM);
+	*w = (struct vat_watch){ .request = r, .vat = v, .after = next, .next = v->watches };
+	v->watches = w;
+	control_request_on_gone(r, watch_gone, w);
+	return 0;
+}
+
+int vat_answer_watches(struct kernel *k, struct vat *v)
+{
+	struct vat_watch *w;
+	int r = 0;
+
+	while (r >= 0 && (w = v->watches)) {
+		json_t *lines = json_array();
+		uint64_t next;
+
+		v->watches = w->next;
+		r = collect_lines(k, v, w->after, lines, &next);
+		control_reply(w->request, json_pack("{sosI}", "lines", lines, "next", (json_int_t)next));
+		free(w);
+	}
+	return r;
+}
+
+const struct control_method kernel_methods[] = {
+	{ "getStatus", get_status },
+	{ "launchSubcluster", launch_subcluster },
+	{ "terminateSubcluster", terminate_subcluster },
+	{ "terminateVat", terminate_vat },
+	{ "terminateAllVats", terminate_all },
+	{ "restartVat", restart_vat },
+	{ "suspendVat", suspend_vat },
+	{ "resumeVat", resume_vat },
+	{ "pingVat", ping_vat },
+	{ "queueMessage", queue_message },
+	{ "holds", list_holds },
+	{ "release", release_hold },
+	{ "revoke", revoke_object },
+	{ "isRevoked", is_revoked },
+	{ "getLog", get_log },
+	{ "shutdown", shut_down },
+	{ NULL, NULL },
+};

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "object.h"
+
+#include "vat.h"
+
+int object_load(struct kernel *k, kref_t ref, struct row_object *rowp)
+{
+	uint8_t key[8];
+	const void *val;
+	size_t len;
+	int r;
+
+	r = store_get(k->store, T_OBJECT, key, key_u64(key, ref.bits), &val, &len);
+	if (r < 0)
+		return error_trace(r);
+	if (r == STORE_NOT_FOUND)
+		return OBJECT_E_UNKNOWN;
+	if (!row_object_read(val, len, rowp))
+		return kernel_corrupt("store: object row ko%llu is damaged", (unsigned long long)kref_number(ref));
+	return 0;
+}
+
+int object_save(struct kernel *k, kref_t ref, const struct row_object *row)
+{
+	uint8_t key[8];
+
+	assert(row->n_reachable <= row->n_recognizable);
+	return store_put(k->store, T_OBJECT, key, key_u64(key, ref.bits), row, sizeof(*row));
+}
+
+int object_new(struct kernel *k, endpoint_t owner, uint32_t incarnation, bool survives, kref_t *refp)
+{
+	struct row_object row = {
+		.owner = owner.bits,
+		.owner_incarnation = incarnation,
+		.flags = survives ? OBJECT_F_SURVIVES : 0,
+	};
+	kref_t ref = ko(k->next_object++);
+	int r;
+
+	r = object_save(k, ref, &row);
+	if (r < 0)
+		return error_trace(r);
+	*refp = ref;
+	return kernel_touch(k, ref);
+}
+
+int object_delete(struct kernel *k, kref_t ref)
+{
+	uint8_t key[8];
+	int r = store_del(k->store, T_OBJECT, key, key_u64(key, ref.bits));
+
+	return r < 0 ? error_trace(r) : 0;
+}
+
+int object_ref(struct kernel *k, kref_t ref, int reachable, int recognizable)
+{
+	struct row_object row;
+	int r;
+
+	r = object_load(k, ref, &row);
+	if (r < 0)
+		return error_trace(r);
+	if (r == OBJECT_E_UNKNOWN)
+		return kernel_corrupt("object: ko%llu is counted but has no row", (unsigned long long)kref_number(ref));
+	assert(reachable >= 0 || row.n_reachable >= (uint64_t)-reachable);
+	assert(recognizable >= 0 || row.n_recognizable >= (uint64_t)-recognizable);
+	row.n_reachable += reachable;
+	row.n_recognizable += recognizable;
+	r = object_save(k, ref, &row);
+	if (r < 0)
+		return error_trace(r);
+	return kernel_touch(k, ref);
+}
+
+enum object_owner object_owner(struct kernel *k, const struct row_object *row, struct vat **vatp)
+{
+	endpoint_t owner = { row->owner };
+	struct vat *v;
+
+	if (vatp)
+		*vatp = NULL;
+	if (endpoint_is_none(owner))
+		return OWNER_NONE;
+	if (endpoint_equal(owner, ENDPOINT_K))
+		return OWNER_KERNEL;
+	v = vat_find(k, endpoint_number(owner));
+	if (!v || v->row.status == VAT_TERMINATED)
+		return OWNER_TERMINATED;
+	if (!(row->flags & OBJECT_F_SURVIVES) && row->owner_incarnation != v->row.incarnation)
+		return OWNER_NONE;
+	if (vatp)
+		*vatp = v;
+	return v->row.status == VAT_SUSPENDED ? OWNER_SUSPENDED : OWNER_ALIVE;
+}

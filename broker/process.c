@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "process.h"
+
+#include <inttypes.h>
+#include <sys/socket.h>
+
+#include "code.h"
+#include "lease.h"
+#include "vat.h"
+
+enum { SEND_AGAIN = 1 };
+
+static struct kernel *the_kernel;	/* the spawner's source has one owner in the process */
+static struct lease_page *lease_page;
+static int lease_page_fd = -1;
+static struct lease_server lease = LEASE_SERVER_INIT;
+static int on_spawner(struct loop_source *s, uint32_t events);
+static struct loop_source source = LOOP_SOURCE_INIT(on_spawner);
+
+/* fds are borrowed. SEND_AGAIN: the spawner has not read yet; EPOLLOUT will tell. */
+static int send_request(struct kernel *k, const struct spawn_request *rq, const int *fds, size_t n_fds)
+{
+	union { struct cmsghdr h; char buf[CMSG_SPACE(sizeof(int) * (2 + SPAWN_MAX_FILES))]; } control = { 0 };
+	struct iovec iov = { (void *)rq, sizeof(*rq) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (n_fds) {
+		struct cmsghdr *c;
+
+		msg.msg_control = &control;
+		msg.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
+		memcpy(CMSG_DATA(c), fds, sizeof(int) * n_fds);
+	}
+	do
+		n = sendmsg(k->spawner_fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0)
+		return 0;
+	if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS && errno != ETOOMANYREFS)
+		return error_origin(errno);
+	n = loop_modify(&k->loop, &source, EPOLLIN | EPOLLOUT);
+	return n < 0 ? (int)n : SEND_AGAIN;
+}
+
+/* argv (its first is the vat's name), then the names of the files; each with its NUL. */
+static bool pack_text(struct spawn_request *rq, const struct vat *v)
+{
+	const struct config_vat *c = v->config;
+	size_t i;
+
+#define PUT(s)                                                                                                                   \
+	do {                                                                                                                     \
+		size_t len = strlen(s) + 1;                                                                                      \
+		if (rq->text_len + len > SPAWN_TEXT)                                                                             \
+			return false;                                                                                            \
+		memcpy(rq->text + rq->text_len, s, len);                                                                         \
+		rq->text_len += len;                                                                                             \
+	} while (0)
+	PUT(v->row.name);
+	for (i = 0; i < c->n_args; i++)
+		PUT(c->args[i]);
+	for (i = 0; i < c->n_files; i++)
+		PUT(c->files[i].name);
+#undef PUT
+	rq->n_args = 1 + c->n_args;
+	rq->n_files = c->n_files;
+	return true;
+}
+
+static uint64_t limit_or_default(uint64_t v)
+{
+	return v == UINT64_MAX ? 0 : v;
+}
+
+/* The program and the companion files as fds; CODE_E_MISSING with the place in `why`. */
+static int open_code(struct kernel *k, const struct vat *v, int *fds, size_t *n_fdsp, char *why, size_t size)
+{
+	const struct config_vat *c = v->config;
+	size_t i;
+
+	for (i = 0; i <= c->n_files; i++) {
+		const char *text = i ? c->files[i - 1].path : c->program;
+		uint8_t hash[CODE_HASH_LEN];
+		int r = CODE_E_MISSING;
+
+		if (!strncmp(text, "sha256:", 7) && code_unhex(text + 7, strlen(text) - 7, hash))
+			r = code_open(k->code, hash, &fds[*n_fdsp]);
+		if (r < 0)
+			return error_trace(r);
+		if (r > 0) {
+			snprintf(why, size, "%s is not in the code store", text);
+			return r;
+		}
+		++*n_fdsp;
+	}
+	return 0;
+}
+
+static void close_all(const int *fds, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		close(fds[i]);
+}
+
+static int spawn(struct kernel *k, struct vat *v)
+{
+	struct spawn_request rq = {
+		.op = SPAWN_VAT,
+		.vat = v->number,
+		.uid_offset = k->uid_base ? v->row.uid - k->uid_base : 0,
+		.incarnation = v->row.incarnation,
+		.runtime = v->config->host_runtime ? RUNTIME_HOST : RUNTIME_NONE,
+		.limits = { .memory = limit_or_default(v->config->limits.memory),
+			    .n_procs = limit_or_default(v->config->limits.n_procs),
+			    .n_files = limit_or_default(v->config->limits.n_files) },
+	};
+	int pair[2], fds[2 + SPAWN_MAX_FILES], r;
+	size_t n_fds = 1;
+	char why[160];
+
+	if (v->config->n_files > SPAWN_MAX_FILES || !pack_text(&rq, v)) {
+		snprintf(why, sizeof(why), "arguments and files exceed %u bytes or %u files", SPAWN_TEXT, SPAWN_MAX_FILES);
+		return vat_spawn_failed(k, v, why);
+	}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		snprintf(why, sizeof(why), "socketpair: %s", strerror(errno));
+		return vat_spawn_failed(k, v, why);
+	}
+	fds[0] = pair[1];
+	r = open_code(k, v, fds, &n_fds, why, sizeof(why));
+	if (r == 0)
+		r = send_request(k, &rq, fds, n_fds);
+	else if (r > 0)
+		r = vat_spawn_failed(k, v, why) < 0 ? -1 : SEND_AGAIN;
+	close_all(fds, n_fds);
+	if (r) {
+		close(pair[0]);
+		return r;
+	}
+	v->proc = PROC_SPAWNING;
+	return channel_open(&v->channel, &k->loop, pair[0], &vat_channel_ops);
+}
+
+static int kill_vat(struct kernel *k, struct vat *v)
+{
+	struct spawn_request rq = { .op = SPAWN_KILL, .vat = v->number, .incarnation = v->spawned_incarnation };
+	int r = send_request(k, &rq, NULL, 0);
+
+	if (r == 0)
+		v->kill_wanted = false;
+	return r;
+}
+
+int process_requests(struct kernel *k)
+{
+	struct vat *v, *tmp;
+	bool again = false;
+	int r;
+
+	if (!k->want_processes)
+		return 0;
+	HASH_ITER(hh, k->vats, v, tmp) {
+		r = 0;
+		if (v->kill_wanted)
+			r = kill_vat(k, v);
+		else if (v->proc == PROC_WANTED && !k->stopping) {
+			v->spawned_incarnation = v->row.incarnation;
+			r = spawn(k, v);
+		}
+		if (r < 0)
+			return r;
+		again |= v->kill_wanted || v->proc == PROC_WANTED;
+	}
+	k->want_processes = again;
+	return 0;
+}
+
+int process_simple(struct kernel *k, enum spawn_op op)
+{
+	struct spawn_request rq = { .op = op };
+	int r = send_request(k, &rq, NULL, 0);
+
+	return r < 0 ? r : 0;
+}
+
+/* --- the mount ---------------------------------------------------------------------------------------------------- */
+
+int process_mount(struct kernel *k)
+{
+	struct spawn_request rq = { .op = SPAWN_MOUNT };
+	int pair[2], data, r;
+
+	if (k->no_mount || k->stopping)
+		return 0;
+	lease_server_deinit(&lease);
+	if (!lease_page) {
+		r = lease_page_new(&lease_page, &lease_page_fd);
+		if (r < 0)
+			return error_trace(r);
+	}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_origin(errno);
+	data = store_data_fd(k->store);
+	if (data < 0) {
+		close_all(pair, 2);
+		return error_trace(data);
+	}
+	r = lease_server_init(&lease, &k->loop, k->store, lease_page, pair[0]);
+	if (r >= 0)
+		r = send_request(k, &rq, (int[]){ data, pair[1], lease_page_fd }, 3);
+	close(data);
+	close(pair[1]);
+	return r < 0 ? r : 0;
+}
+
+int process_lease_timeout_ms(void)
+{
+	return lease.fd >= 0 ? lease_server_deadline_ms(&lease) : -1;
+}
+
+void process_lease_expire(void)
+{
+	if (lease.fd >= 0)
+		lease_server_expire(&lease);
+}
+
+/* --- events ------------------------------------------------------------------------------------------------------- */
+
+static int on_fs_exited(struct kernel *k, const struct spawn_event *ev)
+{
+	uint64_t now = now_monotonic_ns();
+
+	k->mounted = false;
+	lease_server_deinit(&lease);
+	if (k->stopping)
+		return 0;
+	log_warn("capstan-fs ended (status %d); mounting again", ev->status);
+	/* One that cannot live must not be started in a tight circle. */
+	if (now - k->mount_window_ns > UINT64_C(60000000000)) {
+		k->mount_window_ns = now;
+		k->n_mounts = 0;
+	}
+	if (++k->n_mounts > 10) {
+		log_err("capstan-fs ended %u times in a minute: no mount until the broker is restarted", k->n_mounts);
+		return 0;
+	}
+	return process_mount(k);
+}
+
+static int on_event(struct kernel *k, const struct spawn_event *ev)
+{
+	struct vat *v = vat_find(k, ev->vat);
+
+	/* Only what concerns the process we started last counts; there is at most one of a vat at a time. */
+	if (v && ev->incarnation != v->spawned_incarnation)
+		v = NULL;
+	switch (ev->kind) {
+	case SPAWN_STARTED:
+		return v ? vat_started(k, v, ev->pid, ev->isolation) : 0;
+	case SPAWN_FAILED:
+		return v ? vat_spawn_failed(k, v, ev->text) : 0;
+	case SPAWN_EXITED:
+		return v ? vat_exited(k, v, ev->status) : 0;
+	case SPAWN_MOUNTED:
+		k->mounted = true;
+		return 0;
+	case SPAWN_MOUNT_FAILED:
+		log_warn("no mount: %.*s", (int)sizeof(ev->text), ev->text);
+		return 0;
+	case SPAWN_FS_EXITED:
+		return on_fs_exited(k, ev);
+	case SPAWN_STOP:
+		k->stopping = true;
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+static int on_spawner(struct loop_source *s, uint32_t events)
+{
+	struct kernel *k = the_kernel;
+	struct spawn_event ev;
+	ssize_t n;
+	int r;
+
+	if (events & EPOLLOUT) {
+		k->want_processes = true;
+		r = loop_modify(&k->loop, s, EPOLLIN);
+		if (r < 0)
+			return r;
+	}
+	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+		return 0;
+	n = recv(s->fd, &ev, sizeof(ev), MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n != sizeof(ev)) {
+		log_err("the spawner is gone");
+		return error_origin(EPIPE);
+	}
+	ev.text[sizeof(ev.text) - 1] = '\0';
+	return on_event(k, &ev);
+}
+
+int process_init(struct kernel *k, int spawner_fd)
+{
+	the_kernel = k;
+	k->spawner_fd = spawner_fd;
+	return loop_add(&k->loop, &source, spawner_fd, EPOLLIN);
+}
+
+void process_deinit(struct kernel *k)
+{
+	lease_server_deinit(&lease);
+	lease_page = lease_page_free(lease_page);
+	if (lease_page_fd >= 0)
+		close(lease_page_fd);
+	lease_page_fd = -1;
+	loop_remove(&k->loop, &source);
+}

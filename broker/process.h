@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The broker's side of the spawner (spawn.h): what processes the vats want, and what became of them. Requests are
+ * derived from the vats' state, so a full socket only means trying again; nothing is queued twice.
+ */
+#ifndef CAPSTAN_PROCESS_H
+#define CAPSTAN_PROCESS_H
+
+#include "kernel.h"
+#include "spawn.h"
+
+/* After a commit (a uid is committed before a process runs under it): send what is wanted. */
+int process_requests(struct kernel *k);
+/* The spawner's events. */
+int process_init(struct kernel *k, int spawner_fd);
+void process_deinit(struct kernel *k);
+int process_mount(struct kernel *k);		/* ask for capstan-fs */
+int process_simple(struct kernel *k, enum spawn_op op);
+int process_lease_timeout_ms(void);		/* -1: no lease is held */
+void process_lease_expire(void);
+
+#endif

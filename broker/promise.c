@@ -1,0 +1,588 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "promise.h"
+
+#include <stdarg.h>
+
+#include "../lib/smallcaps.h"
+#include "queue.h"
+#include "router.h"
+
+struct settle_task {
+	struct settle_task *next;
+	kref_t promise;
+	kref_t source;			/* take its outcome; KREF_NONE: the value here */
+	enum promise_state state;
+	uint32_t flags;
+	size_t len;
+	uint8_t raw[];
+};
+
+static void settle_task_freep(struct settle_task **t)
+{
+	free(*t);
+}
+
+int promise_load(struct kernel *k, kref_t ref, struct row_promise *rowp)
+{
+	uint8_t key[8];
+	const void *val;
+	size_t len;
+	int r;
+
+	r = store_get(k->store, T_PROMISE, key, key_u64(key, ref.bits), &val, &len);
+	if (r < 0)
+		return error_trace(r);
+	if (r == STORE_NOT_FOUND)
+		return PROMISE_E_UNKNOWN;
+	if (!row_promise_read(val, len, rowp))
+		return kernel_corrupt("store: promise row kp%llu is damaged", (unsigned long long)kref_number(ref));
+	return 0;
+}
+
+/* For promises that something counted names: the row must be there. */
+static int load_known(struct kernel *k, kref_t ref, struct row_promise *rowp)
+{
+	int r = promise_load(k, ref, rowp);
+
+	if (r == PROMISE_E_UNKNOWN)
+		return kernel_corrupt("promise: kp%llu is named but has no row", (unsigned long long)kref_number(ref));
+	return r;
+}
+
+int promise_save(struct kernel *k, kref_t ref, const struct row_promise *row)
+{
+	uint8_t key[8];
+	int r = store_put(k->store, T_PROMISE, key, key_u64(key, ref.bits), row, sizeof(*row));
+
+	return r < 0 ? error_trace(r) : 0;
+}
+
+int promise_new(struct kernel *k, kref_t *refp)
+{
+	struct row_promise row = { .state = PROMISE_UNRESOLVED };
+	kref_t ref = kp(k->next_promise++);
+	int r;
+
+	r = promise_save(k, ref, &row);
+	if (r < 0)
+		return r;
+	*refp = ref;
+	return kernel_touch(k, ref);
+}
+
+int promise_ref(struct kernel *k, kref_t ref, int delta)
+{
+	struct row_promise row;
+	int r;
+
+	r = load_known(k, ref, &row);
+	if (r < 0)
+		return r;
+	assert(delta >= 0 || row.n_refs >= (uint64_t)-delta);
+	row.n_refs += delta;
+	r = promise_save(k, ref, &row);
+	if (r < 0)
+		return r;
+	return row.n_refs ? 0 : kernel_touch(k, ref);
+}
+
+int promise_value(struct kernel *k, kref_t ref, struct capdata *valuep)
+{
+	uint8_t key[8];
+	const void *val;
+	size_t len;
+	int r;
+
+	r = store_get(k->store, T_VALUE, key, key_u64(key, ref.bits), &val, &len);
+	if (r < 0)
+		return error_trace(r);
+	if (r == STORE_NOT_FOUND || !capdata_read(val, len, valuep))
+		return kernel_corrupt("store: value of kp%llu is damaged", (unsigned long long)kref_number(ref));
+	return 0;
+}
+
+static int mark_decided(struct kernel *k, endpoint_t e, kref_t ref, bool decided)
+{
+	uint8_t key[16];
+	size_t len = key_u64_u64(key, e.bits, ref.bits);
+	int r;
+
+	r = decided ? store_put(k->store, T_DECIDED, key, len, "", 0) : store_del(k->store, T_DECIDED, key, len);
+	return r < 0 ? error_trace(r) : 0;
+}
+
+/* The decider in the row moves; DECIDED follows. */
+static int change_decider(struct kernel *k, kref_t ref, struct row_promise *row, endpoint_t decider, uint32_t incarnation)
+{
+	int r;
+
+	if (row->decider && row->decider != decider.bits) {
+		r = mark_decided(k, (endpoint_t){ row->decider }, ref, false);
+		if (r < 0)
+			return r;
+	}
+	if (decider.bits && row->decider != decider.bits) {
+		r = mark_decided(k, decider, ref, true);
+		if (r < 0)
+			return r;
+	}
+	row->decider = decider.bits;
+	row->decider_incarnation = incarnation;
+	row->link = 0;
+	return 0;
+}
+
+int promise_set_decider(struct kernel *k, kref_t ref, endpoint_t decider, uint32_t incarnation)
+{
+	struct row_promise row;
+	int r;
+
+	r = load_known(k, ref, &row);
+	if (r < 0)
+		return r;
+	assert(row.state == PROMISE_UNRESOLVED);
+	r = change_decider(k, ref, &row, decider, incarnation);
+	if (r < 0)
+		return r;
+	return promise_save(k, ref, &row);
+}
+
+int promise_set_behind(struct kernel *k, kref_t ref, uint64_t holder)
+{
+	struct row_promise row;
+	int r;
+
+	r = load_known(k, ref, &row);
+	if (r < 0)
+		return r;
+	assert(row.state == PROMISE_UNRESOLVED && !row.decider);
+	row.link = holder;
+	return promise_save(k, ref, &row);
+}
+
+static int mark_forward(struct kernel *k, kref_t target, kref_t source, bool set)
+{
+	uint8_t key[16];
+	size_t len = key_u64_u64(key, target.bits, source.bits);
+	int r;
+
+	r = set ? store_put(k->store, T_FORWARD, key, len, "", 0) : store_del(k->store, T_FORWARD, key, len);
+	if (r < 0)
+		return error_trace(r);
+	return promise_ref(k, target, set ? 1 : -1);
+}
+
+int promise_terminal(struct kernel *k, kref_t ref, kref_t *terminalp, struct row_promise *rowp)
+{
+	kref_t end = ref, first = KREF_NONE;
+	struct row_promise row;
+	unsigned hops = 0;
+	int r;
+
+	r = promise_load(k, end, &row);
+	if (r)
+		return r;
+	while (row.state == PROMISE_FORWARDED) {
+		end = (kref_t){ row.link };
+		if (++hops == 1)
+			first = end;
+		r = load_known(k, end, &row);
+		if (r < 0)
+			return r;
+	}
+	/* Shorten a long chain while we are allowed to write, so that walking it stays cheap however it was built. */
+	if (hops > 1 && k->in_savepoint) {
+		struct row_promise start;
+
+		r = mark_forward(k, end, ref, true);
+		if (r < 0)
+			return r;
+		r = mark_forward(k, first, ref, false);
+		if (r < 0)
+			return r;
+		r = load_known(k, ref, &start);
+		if (r < 0)
+			return r;
+		start.link = end.bits;
+		r = promise_save(k, ref, &start);
+		if (r < 0)
+			return r;
+		r = load_known(k, end, &row);
+		if (r < 0)
+			return r;
+	}
+	*terminalp = end;
+	*rowp = row;
+	return 0;
+}
+
+/* --- settling ------------------------------------------------------------------------------------------------ */
+
+static int push_task(struct kernel *k, kref_t ref, kref_t source, enum promise_state state, uint32_t flags,
+		     const void *raw, size_t len)
+{
+	struct settle_task *t = malloc(sizeof(*t) + len);
+
+	if (!t)
+		return error_origin(ENOMEM);
+	*t = (struct settle_task){ .promise = ref, .source = source, .state = state, .flags = flags, .len = len };
+	if (len)
+		memcpy(t->raw, raw, len);
+	if (k->settle_last)
+		k->settle_last->next = t;
+	else
+		k->settle_first = t;
+	k->settle_last = t;
+	return 0;
+}
+
+static struct settle_task *pop_task(struct kernel *k)
+{
+	struct settle_task *t = k->settle_first;
+
+	if (t) {
+		k->settle_first = t->next;
+		if (!k->settle_first)
+			k->settle_last = NULL;
+	}
+	return t;
+}
+
+void promise_drop_tasks(struct kernel *k)
+{
+	struct settle_task *t;
+
+	while ((t = pop_task(k)))
+		free(t);
+	k->settling = false;
+}
+
+/* Replace a task that points at a source by one that carries the source's outcome. */
+static int task_take_outcome(struct kernel *k, struct settle_task **tp)
+{
+	struct settle_task *t = *tp, *full;
+	struct row_promise row;
+	const void *val;
+	uint8_t key[8];
+	size_t len;
+	int r;
+
+	r = load_known(k, t->source, &row);
+	if (r < 0)
+		return r;
+	assert(row.state == PROMISE_FULFILLED || row.state == PROMISE_REJECTED);
+	r = store_get(k->store, T_VALUE, key, key_u64(key, t->source.bits), &val, &len);
+	if (r)
+		return kernel_corrupt("store: value of kp%llu is missing", (unsigned long long)kref_number(t->source));
+	full = malloc(sizeof(*full) + len);
+	if (!full)
+		return error_origin(ENOMEM);
+	*full = (struct settle_task){ .promise = t->promise, .state = row.state, .flags = row.flags, .len = len };
+	memcpy(full->raw, val, len);
+	free(t);
+	*tp = full;
+	return 0;
+}
+
+static int store_outcome(struct kernel *k, const struct settle_task *t)
+{
+	struct capdata value;
+	uint8_t key[8];
+	size_t i;
+	int r;
+
+	if (!capdata_read(t->raw, t->len, &value))
+		return kernel_corrupt("promise: malformed value");
+	for (i = 0; i < value.n_slots; i++) {
+		r = kernel_ref(k, (kref_t){ capdata_slot(&value, i) }, 1);
+		if (r < 0)
+			return r;
+	}
+	r = store_put(k->store, T_VALUE, key, key_u64(key, t->promise.bits), t->raw, t->len);
+	return r < 0 ? error_trace(r) : 0;
+}
+
+/* Who waits for the outcome: subscribed endpoints in their order, and callers outside. */
+static int notify_subscribers(struct kernel *k, kref_t ref)
+{
+	const void *key, *val;
+	size_t key_len, len;
+	uint8_t at[16], hold_at[KEY_MAX];
+	int r;
+
+	for (;;) {
+		r = store_next(k->store, T_SUBSCRIBER, at, key_u64_u64(at, ref.bits, 0), true, &key, &key_len, &val, &len);
+		if (r < 0)
+			return error_trace(r);
+		if (r == STORE_NOT_FOUND || get_be64(key) != ref.bits)
+			break;
+		memcpy(at, key, 16);
+		r = store_del(k->store, T_SUBSCRIBER, at, 16);
+		if (r < 0)
+			return error_trace(r);
+		r = queue_notify(k, (endpoint_t){ get_be64(at + 8) }, ref);
+		if (r < 0)
+			return r;
+	}
+	key_len = key_u64_u8_u64(hold_at, ref.bits, HOLD_HOST, 0);
+	for (;;) {
+		r = store_next(k->store, T_HOLD, hold_at, key_len, false, &key, &key_len, &val, &len);
+		if (r < 0)
+			return error_trace(r);
+		if (r == STORE_NOT_FOUND || get_be64(key) != ref.bits || ((const uint8_t *)key)[8] != HOLD_HOST)
+			return 0;
+		memcpy(hold_at, key, key_len);
+		r = u64_list_push(&k->settled_calls, get_be64(hold_at + 9));
+		if (r < 0)
+			return r;
+	}
+}
+
+/* Promises forwarded to `ref` settle as it did; they come after it in the worklist. */
+static int settle_forwarders(struct kernel *k, kref_t ref)
+{
+	const void *key, *val;
+	size_t key_len, len;
+	uint8_t at[16];
+	int r;
+
+	key_u64_u64(at, ref.bits, 0);
+	for (;;) {
+		r = store_next(k->store, T_FORWARD, at, 16, false, &key, &key_len, &val, &len);
+		if (r < 0)
+			return error_trace(r);
+		if (r == STORE_NOT_FOUND || get_be64(key) != ref.bits)
+			return 0;
+		memcpy(at, key, 16);
+		r = push_task(k, (kref_t){ get_be64(at + 8) }, ref, 0, 0, NULL, 0);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int settle_one(struct kernel *k, struct settle_task **tp)
+{
+	kref_t ref = (*tp)->promise;
+	struct row_promise row;
+	int r;
+
+	r = load_known(k, ref, &row);
+	if (r < 0)
+		return r;
+	if (row.state != PROMISE_UNRESOLVED && row.state != PROMISE_FORWARDED)
+		return 0;	/* two ways led to it in this batch; the first counts (P1) */
+	if (!kref_is_none((*tp)->source)) {
+		r = task_take_outcome(k, tp);
+		if (r < 0)
+			return r;
+	}
+	r = store_outcome(k, *tp);
+	if (r < 0)
+		return r;
+	if (row.state == PROMISE_FORWARDED) {
+		r = mark_forward(k, (kref_t){ row.link }, ref, false);
+		if (r < 0)
+			return r;
+	}
+	r = load_known(k, ref, &row);	/* its own value may count it */
+	if (r < 0)
+		return r;
+	r = change_decider(k, ref, &row, (endpoint_t){ 0 }, 0);
+	if (r < 0)
+		return r;
+	row.state = (*tp)->state;
+	row.flags = (*tp)->flags;
+	r = promise_save(k, ref, &row);
+	if (r < 0)
+		return r;
+	r = kernel_touch(k, ref);
+	if (r < 0)
+		return r;
+	r = notify_subscribers(k, ref);
+	if (r < 0)
+		return r;
+	r = settle_forwarders(k, ref);
+	if (r < 0)
+		return r;
+	return router_resend_waiting(k, ref, ref);
+}
+
+static int drain(struct kernel *k)
+{
+	int r = 0;
+
+	if (k->settling)
+		return 0;	/* the outer drain goes on */
+	k->settling = true;
+	while (r >= 0) {
+		_cleanup_(settle_task_freep) struct settle_task *t = pop_task(k);
+
+		if (!t)
+			break;
+		r = settle_one(k, &t);
+	}
+	k->settling = false;
+	return r;
+}
+
+int promise_settle(struct kernel *k, kref_t ref, enum promise_state state, uint32_t flags, const void *raw, size_t len)
+{
+	int r = push_task(k, ref, KREF_NONE, state, flags, raw, len);
+
+	return r < 0 ? r : drain(k);
+}
+
+int promise_settle_as(struct kernel *k, kref_t ref, kref_t source)
+{
+	int r = push_task(k, ref, source, 0, 0, NULL, 0);
+
+	return r < 0 ? r : drain(k);
+}
+
+int promise_reject(struct kernel *k, kref_t ref, enum kernel_code code, const char *fmt, ...)
+{
+	struct smallcaps value = { 0 };
+	_cleanup_free_ uint8_t *raw = NULL;
+	char text[400];
+	size_t len;
+	va_list ap;
+	int n, r;
+
+	n = snprintf(text, sizeof(text), "[KERNEL:%s] ", kernel_code_name(code));
+	va_start(ap, fmt);
+	vsnprintf(text + n, sizeof(text) - n, fmt, ap);
+	va_end(ap);
+	r = smallcaps_error("Error", text, &value);
+	if (r)
+		return error_origin(ENOMEM);
+	len = capdata_size(value.body_len, 0);
+	raw = malloc(len);
+	if (raw)
+		capdata_write(raw, value.body, value.body_len, NULL, 0);
+	smallcaps_deinit(&value);
+	if (!raw)
+		return error_origin(ENOMEM);
+	return promise_settle(k, ref, PROMISE_REJECTED, PROMISE_F_KERNEL, raw, len);
+}
+
+int promise_forward(struct kernel *k, kref_t ref, kref_t target)
+{
+	struct row_promise row;
+	kref_t end;
+	int r;
+
+	r = promise_terminal(k, target, &end, &row);
+	if (r)
+		return r < 0 ? r : kernel_corrupt("promise: forwarded to an unknown promise");
+	if (row.state != PROMISE_UNRESOLVED)
+		return promise_settle_as(k, ref, end);
+	if (kref_equal(end, ref))
+		return promise_reject(k, ref, CODE_BAD_PROMISE_RESOLUTION, "promise resolved to itself through a cycle");
+	r = load_known(k, ref, &row);
+	if (r < 0)
+		return r;
+	if (row.state != PROMISE_UNRESOLVED)
+		return 0;	/* settled earlier in the same batch, as the member of a cycle */
+	r = change_decider(k, ref, &row, (endpoint_t){ 0 }, 0);
+	if (r < 0)
+		return r;
+	row.state = PROMISE_FORWARDED;
+	row.link = end.bits;
+	r = promise_save(k, ref, &row);
+	if (r < 0)
+		return r;
+	r = mark_forward(k, end, ref, true);
+	if (r < 0)
+		return r;
+	return router_resend_waiting(k, ref, end);
+}
+
+int promise_subscribe(struct kernel *k, kref_t ref, endpoint_t e)
+{
+	struct row_promise row;
+	uint8_t key[16];
+	int r;
+
+	r = load_known(k, ref, &row);
+	if (r < 0)
+		return r;
+	if (row.state == PROMISE_FULFILLED || row.state == PROMISE_REJECTED)
+		return queue_notify(k, e, ref);
+	r = store_put(k->store, T_SUBSCRIBER, key, key_u64_u64(key, ref.bits, e.bits), "", 0);
+	return r < 0 ? error_trace(r) : 0;
+}
+
+static int drop_subscribers(struct kernel *k, kref_t ref)
+{
+	const void *key, *val;
+	size_t key_len, len;
+	uint8_t at[16];
+	int r;
+
+	for (;;) {
+		r = store_next(k->store, T_SUBSCRIBER, at, key_u64_u64(at, ref.bits, 0), true, &key, &key_len, &val, &len);
+		if (r < 0)
+			return error_trace(r);
+		if (r == STORE_NOT_FOUND || get_be64(key) != ref.bits)
+			return 0;
+		memcpy(at, key, 16);
+		r = store_del(k->store, T_SUBSCRIBER, at, 16);
+		if (r < 0)
+			return error_trace(r);
+	}
+}
+
+static int release_value(struct kernel *k, kref_t ref)
+{
+	_cleanup_free_ uint64_t *slots = NULL;
+	struct capdata value;
+	uint8_t key[8];
+	size_t i, n;
+	int r;
+
+	r = promise_value(k, ref, &value);
+	if (r < 0)
+		return r;
+	n = value.n_slots;
+	slots = malloc(n * sizeof(*slots) + 1);
+	if (!slots)
+		return error_origin(ENOMEM);
+	memcpy(slots, value.slots, n * sizeof(*slots));
+	r = store_del(k->store, T_VALUE, key, key_u64(key, ref.bits));
+	if (r < 0)
+		return error_trace(r);
+	for (i = 0; i < n; i++) {
+		r = kernel_ref(k, (kref_t){ slots[i] }, -1);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int promise_delete(struct kernel *k, kref_t ref, const struct row_promise *row)
+{
+	uint8_t key[8];
+	int r = 0;
+
+	assert(row->n_refs == 0 && row->n_waiting == 0);
+	switch (row->state) {
+	case PROMISE_FULFILLED:
+	case PROMISE_REJECTED:
+		r = release_value(k, ref);
+		break;
+	case PROMISE_FORWARDED:
+		r = mark_forward(k, (kref_t){ row->link }, ref, false);
+		break;
+	case PROMISE_UNRESOLVED:
+		if (row->decider)
+			r = mark_decided(k, (endpoint_t){ row->decider }, ref, false);
+		break;
+	}
+	if (r < 0)
+		return r;
+	r = drop_subscribers(k, ref);
+	if (r < 0)
+		return r;
+	r = store_del(k->store, T_PROMISE, key, key_u64(key, ref.bits));
+	return r < 0 ? error_trace(r) : 0;
+}

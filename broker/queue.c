@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue.h"
+
+#include "promise.h"
+#include "vat.h"
+
+void item_deinit(struct item *i)
+{
+	free(i->raw);
+	*i = (struct item)ITEM_INIT;
+}
+
+int item_count_rest(struct kernel *k, const struct item *i, int delta)
+{
+	struct capdata value;
+	size_t n;
+	int r;
+
+	if (i->row.result) {
+		r = kernel_ref(k, (kref_t){ i->row.result }, delta);
+		if (r < 0)
+			return r;
+	}
+	if (i->row.kind != ITEM_MESSAGE)
+		return 0;
+	if (!capdata_read(i->raw, i->len, &value))
+		return kernel_corrupt("queue: malformed item %llu", (unsigned long long)i->seq);
+	for (n = 0; n < value.n_slots; n++) {
+		r = kernel_ref(k, (kref_t){ capdata_slot(&value, n) }, delta);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int item_count(struct kernel *k, const struct item *i, int delta)
+{
+	int r = kernel_ref(k, (kref_t){ i->row.target }, delta);
+
+	return r < 0 ? r : item_count_rest(k, i, delta);
+}
+
+/* Totals that limits and people read: of the vat, or of the promise. */
+static int note_item(struct kernel *k, uint64_t holder, size_t size, int delta)
+{
+	endpoint_t e = { holder };
+
+	if (holder & REF_PROMISE) {
+		struct row_promise row;
+		int r = promise_load(k, (kref_t){ holder }, &row);
+
+		if (r)
+			return r < 0 ? r : kernel_corrupt("queue of an unknown promise");
+		row.n_waiting += delta;
+		return promise_save(k, (kref_t){ holder }, &row);
+	}
+	if (endpoint_is_vat(e)) {
+		struct vat *v = vat_find(k, endpoint_number(e));
+
+		if (v) {
+			struct row_vat *row = vat_edit(k, v);
+
+			row->n_queued += delta;
+			row->queued_bytes += (int64_t)size * delta;
+			if (delta > 0)
+				vat_ready(k, v);
+		}
+	}
+	return 0;
+}
+
+int queue_push(struct kernel *k, uint64_t holder, const struct item *i)
+{
+	_cleanup_free_ uint8_t *row = malloc(sizeof(i->row) + i->len);
+	uint8_t key[16];
+	int r;
+
+	if (!row)
+		return error_origin(ENOMEM);
+	memcpy(row, &i->row, sizeof(i->row));
+	if (i->len)
+		memcpy(row + sizeof(i->row), i->raw, i->len);
+	r = store_put(k->store, T_QUEUE, key, key_u64_u64(key, holder, k->next_seq++), row, sizeof(i->row) + i->len);
+	if (r < 0)
+		return error_trace(r);
+	return note_item(k, holder, sizeof(i->row) + i->len, 1);
+}
+
+int queue_remove(struct kernel *k, uint64_t holder, uint64_t seq)
+{
+	const void *val;
+	uint8_t key[16];
+	size_t len, key_len = key_u64_u64(key, holder, seq);
+	int r;
+
+	r = store_get(k->store, T_QUEUE, key, key_len, &val, &len);
+	if (r)
+		return r < 0 ? error_trace(r) : kernel_corrupt("queue: item %llu is gone", (unsigned long long)seq);
+	r = store_del(k->store, T_QUEUE, key, key_len);
+	if (r < 0)
+		return error_trace(r);
+	return note_item(k, holder, len, -1);
+}
+
+int queue_head(struct kernel *k, uint64_t holder, uint64_t from, struct item *ip)
+{
+	const void *key, *val;
+	struct capdata value;
+	struct item i = ITEM_INIT;
+	size_t key_len, len;
+	uint8_t at[16];
+	int r;
+
+	r = store_next(k->store, T_QUEUE, at, key_u64_u64(at, holder, from), true, &key, &key_len, &val, &len);
+	if (r < 0)
+		return error_trace(r);
+	if (r == STORE_NOT_FOUND || get_be64(key) != holder)
+		return QUEUE_E_EMPTY;
+	i.seq = get_be64((const uint8_t *)key + 8);
+	if (!row_item_read(val, len, &i.row, &value))
+		return kernel_corrupt("store: queue item %llu is damaged", (unsigned long long)i.seq);
+	i.len = len - sizeof(i.row);
+	i.raw = malloc(i.len + 1);
+	if (!i.raw)
+		return error_origin(ENOMEM);
+	memcpy(i.raw, (const uint8_t *)val + sizeof(i.row), i.len);
+	*ip = i;
+	return 0;
+}
+
+bool queue_is_empty(struct kernel *k, uint64_t holder)
+{
+	const void *key, *val;
+	size_t key_len, len;
+	uint8_t at[16];
+	int r;
+
+	r = store_next(k->store, T_QUEUE, at, key_u64_u64(at, holder, 0), true, &key, &key_len, &val, &len);
+	return r != 0 || get_be64(key) != holder;
+}
+
+int queue_notify(struct kernel *k, endpoint_t e, kref_t promise)
+{
+	struct item i = { .row = { .kind = ITEM_NOTIFY, .enqueued_us = now_realtime_us(), .target = promise.bits } };
+	uint64_t seq = k->next_seq;
+	const void *val;
+	uint8_t key[16];
+	size_t len, key_len = key_u64_u64(key, e.bits, promise.bits);
+	struct vat *v;
+	int r;
+
+	v = endpoint_is_vat(e) ? vat_find(k, endpoint_number(e)) : NULL;
+	if (!v || v->row.status == VAT_TERMINATED)
+		return 0;
+	r = store_get(k->store, T_NOTIFYING, key, key_len, &val, &len);
+	if (r <= 0)
+		return r < 0 ? error_trace(r) : 0;
+	r = queue_push(k, e.bits, &i);
+	if (r < 0)
+		return r;
+	r = store_put(k->store, T_NOTIFYING, key, key_len, &seq, sizeof(seq));
+	if (r < 0)
+		return error_trace(r);
+	return promise_ref(k, promise, 1);
+}
+
+int queue_drop_notify(struct kernel *k, endpoint_t e, const struct item *i)
+{
+	uint8_t key[16];
+	int r;
+
+	r = queue_remove(k, e.bits, i->seq);
+	if (r < 0)
+		return r;
+	r = store_del(k->store, T_NOTIFYING, key, key_u64_u64(key, e.bits, i->row.target));
+	if (r < 0)
+		return error_trace(r);
+	return item_count(k, i, -1);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The router: where a message goes (the R table). Asked when a message is accepted, again when its promise
+ * settles, and again when it is delivered.
+ */
+#ifndef CAPSTAN_ROUTER_H
+#define CAPSTAN_ROUTER_H
+
+#include "kernel.h"
+#include "queue.h"
+
+enum route_kind {
+	ROUTE_QUEUE,		/* into `holder`'s queue: an endpoint's, or that of the promise `target` */
+	ROUTE_REJECT,		/* with the kernel's `code` and `detail` */
+	ROUTE_REJECT_AS,	/* with the identical value of the rejected promise `target` */
+};
+struct route {
+	enum route_kind kind;
+	uint64_t holder;
+	kref_t target;		/* what is left of the named target after following settled and forwarded promises */
+	enum kernel_code code;
+	char detail[160];
+};
+
+#define ROUTER_MAX_WAITING 10000u	/* messages waiting on one promise (V7) */
+
+/* `first`: QUEUE_FULL is judged (once, when a send is accepted). */
+int router_route(struct kernel *k, kref_t target, kref_t result, bool first, struct route *out);
+/*
+ * Accept a message: queue it, or reject its result (or drop it when it has none, R2). References in `i` are not
+ * counted yet; they are when it is queued.
+ */
+int router_send(struct kernel *k, struct item *i);
+/* The messages that wait on `from` go where `to` leads now (P5): settled itself, or the promise it was forwarded to. */
+int router_resend_waiting(struct kernel *k, kref_t from, kref_t to);
+/* End a message that is (still) counted, and no longer in a queue: reject its result as `route` says, release. */
+int router_refuse(struct kernel *k, const struct item *i, const struct route *route);
+
+#endif
