@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of the vat library. One process is one vat, so there is one struct vat and no locking.
+ *
+ *	channel.c	packets: one receive and one send a crank, synchronous reads of the vatstore between
+ *	crank.c		deliveries in, methods called, `done` out
+ *	refs.c		the table of references; what holds each; what may go, and how the kernel hears of it
+ *	promise.c	settling, continuations, turns
+ *	object.c	kinds, objects, saved state
+ *	store.c		values in the vatstore and the count of the references in them; baggage
+ *	signature.c	C values to smallcaps and back
+ *	value.c		vat_value
+ *
+ * Failures: what the vat's author or a caller did wrong fails the running method (vat->call.failed). What would leave
+ * the vat in a state that is not true ends the process through vat_die(): exit(failure) abandons the crank.
+ */
+#ifndef CAPSTAN_VAT_INTERNAL_H
+#define CAPSTAN_VAT_INTERNAL_H
+
+#include <stdarg.h>
+
+#include <capstan/vat.h>
+#include <capstan/wire.h>
+
+#include "../../lib/jtext.h"
+
+/* --- views: smallcaps text with its references ------------------------------------------------------------------- */
+
+/* Text that jtext_check() accepted, and what its slots are. vat_value is the public name of it. */
+struct vat_value {
+	const char *at;			/* the value */
+	const char *end;		/* of the text that contains it */
+	vat_ref *const *slots;
+	size_t n_slots;
+};
+
+/* What is being written: text with "#" first, and slots as references. */
+struct encoder {
+	struct jtext text;
+	vat_ref **slots;		/* arena */
+	size_t n_slots, slots_size;
+	bool reordered;			/* a record's members were sorted afterwards: slot numbers are not in order */
+	char problem[200];		/* "" : fine */
+};
+
+/* --- references -------------------------------------------------------------------------------------------------- */
+
+enum ref_kind { REF_FREE, REF_LOCAL, REF_IMPORT, REF_A_PROMISE };
+enum promise_state { UNRESOLVED, FORWARDED, FULFILLED, REJECTED };
+
+struct object;
+struct settled {			/* a promise's value, kept while somebody may look */
+	size_t text_len, n_slots;
+	char *text;			/* after the slots, in the same allocation; NUL-terminated, no "#" */
+	vat_ref *slots[];
+};
+
+struct continuation {
+	struct continuation *next;
+	vat_ref *object;		/* held, or counted as stored when durable */
+	bool on_rejection, durable;
+	char method[];
+};
+
+struct vat_ref {
+	vref_t vref;			/* VREF_NONE: the kernel does not know it */
+	enum ref_kind kind;
+	uint32_t n_holds;		/* vat_hold(), settled values, loaded state fields, turns, ephemeral continuations */
+	uint64_t crank;			/* the crank in which it was last handed out: borrowed until its end */
+	/* how often values in the vatstore name it: its own key there; read when first needed */
+	uint64_t n_stored;
+	bool stored_known, stored_dirty;
+	/* objects: what the kernel may still do with it */
+	bool reachable;			/* import: flag in our clist; own: the kernel reaches it */
+	bool recognizable;		/* own: still in our clist */
+	bool reach_known;		/* own durable: both were read from the store */
+	bool condemned;			/* in the list of those to look at when the crank ends */
+	/* promises */
+	bool ours;			/* we decide */
+	bool subscribed;
+	bool when_known, when_stored, when_dirty; /* its continuations' key in the store */
+	enum promise_state state;
+	struct settled *value;
+	struct continuation *waiting;
+	struct object *object;		/* REF_LOCAL, loaded */
+	vat_ref *link;			/* FORWARDED: held; REF_FREE: next free */
+	/* its slot number in the encoder with that serial */
+	uint64_t encode_serial;
+	size_t slot_index;
+};
+
+struct object {
+	vat_ref *ref;
+	const vat_kind *kind;
+	struct object *next_touched;	/* durable objects used in this crank */
+	bool touched;
+	char *saved;			/* state text as the store has it; NULL: never saved */
+	vat_ref **saved_slots;
+	size_t n_saved_slots;
+	vat_ref **fields;		/* REF fields as held, one for each; NULL: none loaded */
+	uint64_t magic;
+	_Alignas(16) char data[];	/* what `self` points to */
+};
+#define OBJECT_MAGIC	UINT64_C(0x6f626a6563742e2e)
+
+struct kind_row {			/* a durable kind and its number in vrefs */
+	const vat_kind *kind;
+	uint64_t number;		/* 0: not used yet */
+};
+
+/* --- the running method ------------------------------------------------------------------------------------------ */
+
+struct call {
+	struct object *self;
+	const char *method;		/* for sentences */
+	const vat_method *row;
+	struct vat_value args;		/* at: first argument, NULL: none */
+	bool single;			/* continuation or init: `at` is the one argument itself */
+	bool returned, failed;
+	struct encoder *answer;		/* value or reason; its text is empty until one is given */
+};
+
+struct turn {
+	struct turn *next;
+	vat_ref *object, *promise;	/* both held */
+	bool rejected;
+	char method[];
+};
+
+/* --- the store --------------------------------------------------------------------------------------------------- */
+
+struct baggage {			/* one cached name */
+	struct baggage *next;
+	char *text;			/* NULL: known to be absent */
+	vat_ref **slots;
+	size_t n_slots;
+	char name[];
+};
+#define BAGGAGE_BUCKETS	64
+
+struct arena_chunk { struct arena_chunk *next; size_t used, size; _Alignas(16) char data[]; };
+
+struct vat {
+	int fd;
+	const vat_program *program;
+	uint64_t id, incarnation, next_export, next_promise;
+	uint64_t delivery;		/* the one in hand; 0: none */
+	uint64_t crank;			/* counts deliveries, here only */
+	bool exiting;			/* exit was called in this crank */
+	bool built;			/* startVat is done */
+	bool walked;			/* the first bringOutYourDead of this incarnation is done */
+
+	struct wire_buf out;
+	struct wire_joiner in, reply;
+	uint8_t *packet, *reply_packet;	/* WIRE_MAX_PACKET bytes each */
+
+	struct arena_chunk *arena, *arena_first;
+
+	vat_ref **table;		/* open addressing by vref */
+	size_t n_table, table_size;	/* entries; slots, a power of two */
+	vat_ref *free_refs;
+	vat_ref **condemned;		/* to look at when the crank ends */
+	size_t n_condemned, condemned_size;
+	vat_ref **dirty;		/* stored counts or continuations to write when it ends */
+	size_t n_dirty, dirty_size;
+	vat_ref **reexported;		/* settled promises named again: to resolve when it ends */
+	size_t n_reexported, reexported_size;
+	uint64_t encode_serial;
+
+	struct kind_row *kinds;
+	size_t n_kinds;
+	uint64_t next_instance;		/* last given to a durable object; 0: not read yet */
+	bool instance_dirty;
+	struct object *touched;
+	vat_ref *root;
+
+	struct turn *turns, **turns_tail;
+	struct call call;
+	struct encoder scratch[4];	/* kept buffers of encoders, by nesting */
+	unsigned n_scratch;
+
+	struct baggage *baggage[BAGGAGE_BUCKETS];
+};
+
+/* channel.c */
+void channel_flush(vat *v);
+void channel_pack(vat *v);			/* send full packets early: bounded memory for large cranks */
+/* False: the kernel is gone. */
+bool channel_receive(vat *v, const uint8_t **framesp, size_t *lenp);
+/* Ask and wait; the answer's bytes are valid until the next. */
+void channel_ask(vat *v, struct wire_frame *answer);
+void channel_log(vat *v, uint32_t level, const char *text, size_t len);
+__attribute__((noreturn, format(printf, 2, 3))) void vat_die(vat *v, const char *fmt, ...);
+
+/* crank.c */
+int vat_serve(int fd, const vat_program *program);	/* the exit status */
+void *arena_get(vat *v, size_t size);			/* zeroed; never NULL */
+__attribute__((format(printf, 2, 3))) char *arena_printf(vat *v, const char *fmt, ...);
+void *vat_alloc(vat *v, size_t size);			/* zeroed heap; never NULL */
+void *vat_grow(vat *v, void *old, size_t *sizep, size_t need, size_t item);	/* never NULL */
+/* Run a method. The answer stays in `answer`; true: fulfilled. */
+bool call_method(vat *v, struct object *self, const vat_method *row, vat_fn *fn, const char *name,
+		 struct vat_value args, bool single, struct encoder *answer);
+__attribute__((format(printf, 3, 4))) int call_fail(vat *v, const char *name, const char *fmt, ...);
+
+/* refs.c */
+vat_ref *ref_find(vat *v, vref_t vref);
+vat_ref *ref_introduce(vat *v, vref_t vref);		/* named by the kernel: find or make; borrowed for the crank */
+vat_ref *ref_new(vat *v, enum ref_kind kind, vref_t vref);
+void ref_free(vat *v, vat_ref *r);
+void ref_give_vref(vat *v, vat_ref *r, vref_t vref);	/* it enters the table */
+void ref_forget_vref(vat *v, vat_ref *r);		/* it left the clist */
+vat_ref *ref_settled_link(vat_ref *r);			/* where forwarding ends */
+uint64_t ref_export(vat *v, vat_ref *r);		/* the number to put in a syscall, making one if needed */
+void ref_check(vat *v, const vat_ref *r, const char *where);	/* borrowed in this crank or held, else vat_die() */
+void ref_hold(vat_ref *r);
+void ref_unhold(vat *v, vat_ref *r);
+void ref_condemn(vat *v, vat_ref *r);
+void ref_sweep(vat *v);					/* end of crank: what nothing holds goes */
+void ref_drop_exports(vat *v, const struct wire_frame *f);
+void ref_retire_exports(vat *v, const struct wire_frame *f);
+void ref_retire_imports(vat *v, const struct wire_frame *f);
+void ref_bring_out_dead(vat *v);
+bool ref_survives(const vat_ref *r);			/* may stand in the store */
+const char *ref_describe(vat *v, const vat_ref *r);
+
+/* promise.c */
+bool promise_is_settled(const vat_ref *p);
+void promise_subscribe(vat *v, vat_ref *p);
+void promise_deliver_notify(vat *v, const struct wire_frame *f);
+/* Settle the result of a message, or an own promise, with what the encoder holds. `p` may be NULL for a result nobody here knows. */
+void promise_resolve_vref(vat *v, vref_t result, bool rejected, struct encoder *value);
+void promise_settle_own(vat *v, vat_ref *p, bool rejected, struct encoder *value);
+vat_ref *promise_settled_new(vat *v, bool rejected, struct encoder *value);
+void promise_emit_reexported(vat *v);
+void promise_run_turns(vat *v);
+void promise_free(vat *v, vat_ref *p);
+void promise_write_waiting(vat *v, vat_ref *p);		/* its continuations' key, when dirty */
+struct vat_value settled_view(const struct settled *s);
+
+/* object.c */
+void kinds_start(vat *v);
+const vat_kind *kind_of(vat *v, const vat_ref *r);	/* of a local object, loaded or not; NULL: unknown */
+struct object *object_of(vat *v, vat_ref *ref);		/* loads; NULL: not a local object, or its kind is gone */
+struct object *object_new(vat *v, const vat_kind *kind, vat_ref *ref);
+struct object *object_from_self(vat *v, void *self, const char *where);
+const vat_method *object_method(const struct object *o, const char *name, bool continuation);
+void object_touch(vat *v, struct object *o);
+void objects_save(vat *v);				/* end of crank */
+void object_delete(vat *v, vat_ref *ref);		/* with its state in the store */
+void object_unload(vat *v, struct object *o);
+void objects_evict(vat *v);
+
+/* store.c */
+const char *store_key(vat *v, const char *table, vref_t ref);	/* "count.o-5" */
+bool store_get(vat *v, const char *key, char **textp, size_t *lenp);	/* arena, NUL-terminated */
+void store_set(vat *v, const char *key, const char *text, size_t len);
+void store_delete(vat *v, const char *key);
+/* A value with references, as text: the body, and a line with the references when there are any. */
+bool store_get_value(vat *v, const char *key, struct vat_value *valuep);
+void store_put_value(vat *v, const char *key, const struct encoder *e);
+/* The encoder's slots may all stand in the store; else fails the method. `what` begins the sentence. */
+bool store_admits(vat *v, const struct encoder *e, const char *what);
+void store_count(vat *v, vat_ref *r, int change);
+uint64_t store_count_get(vat *v, vat_ref *r);
+void store_write_dirty(vat *v);
+void store_mark_dirty(vat *v, vat_ref *r);
+
+/* signature.c */
+struct encoder *encoder_begin(vat *v);			/* nested; end in reverse order */
+void encoder_end(vat *v, struct encoder *e);
+void encoder_reset(vat *v, struct encoder *e);
+void encode_args(vat *v, struct encoder *e, const char *signature, va_list *ap);	/* comma-separated values */
+void encode_one(vat *v, struct encoder *e, const char *signature, va_list *ap);		/* exactly one value */
+void encode_string(struct encoder *e, const char *s, size_t len);
+void encode_ref(vat *v, struct encoder *e, vat_ref *r);
+void encode_value(vat *v, struct encoder *e, const vat_value *value);
+void encode_error(struct encoder *e, const char *name, const char *message);
+void encoder_finish(vat *v, struct encoder *e);		/* slot numbers in order of appearance */
+vat_ref *encoder_single_ref(const struct encoder *e);	/* the value is exactly one reference */
+struct vat_value encoder_view(const struct encoder *e);	/* until the encoder ends */
+/* Read by signature; with ap NULL only checks. True: fits. Else `problem` (200 bytes) says which and why. */
+bool decode_args(vat *v, const struct vat_value *args, bool single, const char *signature, va_list *ap, char problem[200]);
+
+/* value.c */
+vat_ref *value_ref(const struct vat_value *value);	/* NULL: not a reference */
+char *value_string(vat *v, const struct vat_value *value, size_t *lenp);	/* decoded, unescaped; NULL: not a string */
+bool value_is_bigint(const char *s, size_t len);
+bool value_error(vat *v, const struct vat_value *value, const char **namep, const char **messagep);
+const char *value_describe(vat *v, const struct vat_value *value);		/* "string \"x\"" */
+struct vat_value value_sub(const struct vat_value *value, const char *at);
+
+#endif

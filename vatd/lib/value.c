@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vat_value: a place in a checked text. Looking inside walks the text; nothing is copied but strings. */
+#include "internal.h"
+
+struct vat_value value_sub(const struct vat_value *value, const char *at)
+{
+	return (struct vat_value){ at, value->end, value->slots, value->n_slots };
+}
+
+static vat_value *value_copy(vat *v, const struct vat_value *value, const char *at)
+{
+	vat_value *copy = arena_get(v, sizeof(*copy));
+	*copy = value_sub(value, at);
+	return copy;
+}
+
+bool value_is_bigint(const char *s, size_t len)
+{
+	if (len < 2 || (s[0] != '+' && s[0] != '-'))
+		return false;
+	for (size_t i = 1; i < len; i++)
+		if (s[i] < '0' || s[i] > '9')
+			return false;
+	return true;
+}
+
+/* The first bytes of the string at p, decoded, when it starts with an escape; else where they are. */
+static const char *string_head(const char *p, char head[16])
+{
+	if (p[1] != '\\')
+		return p + 1;
+	/* Only \uXXXX can spell what we look for; the rest of a head is never escaped by any writer. */
+	size_t len = jtext_string_bound(p);
+	_cleanup_free_ char *s = malloc(len);
+	if (!s)
+		return p + 1;
+	len = jtext_string(p, s);
+	memset(head, 0, 16);
+	memcpy(head, s, len < 15 ? len : 15);
+	if (len < 15)
+		head[len] = '"';	/* ends like the text itself */
+	return head;
+}
+
+vat_ref *value_ref(const struct vat_value *value)
+{
+	char head[16];
+	if (jtext_kind(value->at) != '"')
+		return NULL;
+	const char *s = string_head(value->at, head);
+	if (*s != '$' && *s != '&')
+		return NULL;
+	size_t n = 0, i = 1;
+	for (; i < 8 && s[i] >= '0' && s[i] <= '9'; i++)
+		n = n * 10 + (size_t)(s[i] - '0');
+	if (i == 1 || (s[i] != '"' && s[i] != '.') || n >= value->n_slots)
+		return NULL;
+	return value->slots[n];
+}
+
+char *value_string(vat *v, const struct vat_value *value, size_t *lenp)
+{
+	if (jtext_kind(value->at) != '"')
+		return NULL;
+	char *s = arena_get(v, jtext_string_bound(value->at));
+	size_t len = jtext_string(value->at, s);
+	if (len && s[0] >= '!' && s[0] <= '-') {
+		if (s[0] != '!')
+			return NULL;
+		s++;
+		len--;
+	}
+	*lenp = len;
+	return s;
+}
+
+/* The type that the string at p spells. */
+static enum vat_type string_type(const struct vat_value *value)
+{
+	char head[16];
+	const char *s = string_head(value->at, head);
+	switch (*s) {
+	case '#':
+		return strncmp(s, "#undefined\"", 11) == 0 ? VAT_UNDEFINED :
+		       strncmp(s, "#NaN\"", 5) == 0 || strncmp(s, "#Infinity\"", 10) == 0 ||
+		       strncmp(s, "#-Infinity\"", 11) == 0 ? VAT_NUMBER : VAT_MALFORMED;
+	case '+': case '-': {
+		const char *quote = memchr(s, '"', s == head ? 16 : jtext_string_bound(value->at));
+		return quote && value_is_bigint(s, (size_t)(quote - s)) ? VAT_BIGINT : VAT_MALFORMED;
+	}
+	case '$': case '&':
+		return value_ref(value) ? VAT_REFERENCE : VAT_MALFORMED;
+	case '%':
+		return VAT_SYMBOL;
+	case '!':
+		return VAT_STRING;
+	default:
+		return *s > '!' && *s <= '-' && *s != '"' ? VAT_MALFORMED : VAT_STRING;
+	}
+}
+
+static bool name_is(const char *p, const char *name)
+{
+	size_t n = strlen(name);
+	return strncmp(p + 1, name, n) == 0 && p[n + 1] == '"';
+}
+
+enum vat_type vat_type(const vat_value *value)
+{
+	switch (jtext_kind(value->at)) {
+	case 'n': return VAT_NULL;
+	case 't': case 'f': return VAT_BOOLEAN;
+	case '0': return VAT_NUMBER;
+	case '[': return VAT_ARRAY;
+	case '"': return string_type(value);
+	default: {
+		const char *first = jtext_enter(value->at);
+		return first && name_is(first, "#error") ? VAT_ERROR : first && name_is(first, "#tag") ? VAT_TAGGED :
+		       first && first[1] == '#' ? VAT_MALFORMED : VAT_RECORD;
+	}
+	}
+}
+
+/* The member's name, unescaped, in the arena. */
+static const char *member_name(vat *v, const struct vat_value *value, const char *m)
+{
+	size_t len;
+	struct vat_value name = value_sub(value, m);
+	return value_string(v, &name, &len);
+}
+
+vat_value *vat_get(vat *v, const vat_value *record, const char *name)
+{
+	if (jtext_kind(record->at) != '{')
+		return NULL;
+	for (const char *m = jtext_enter(record->at), *value; m; m = jtext_next(value)) {
+		value = jtext_member(m);
+		if (name_is(m, name))
+			return value_copy(v, record, value);
+		if (m[1] != '!' && !memchr(m, '\\', jtext_string_bound(m)))
+			continue;
+		const char *text = member_name(v, record, m);
+		if (text && strcmp(text, name) == 0)
+			return value_copy(v, record, value);
+	}
+	return NULL;
+}
+
+size_t vat_length(const vat_value *value)
+{
+	char kind = jtext_kind(value->at);
+	size_t n = 0;
+	if (kind != '[' && kind != '{')
+		return 0;
+	for (const char *p = jtext_enter(value->at); p; n++)
+		p = jtext_next(kind == '{' ? jtext_member(p) : p);
+	return n;
+}
+
+/* The i-th element, or the i-th name; NULL: none. */
+static const char *nth(const vat_value *value, size_t i)
+{
+	char kind = jtext_kind(value->at);
+	const char *p = kind == '[' || kind == '{' ? jtext_enter(value->at) : NULL;
+	for (; p && i; i--)
+		p = jtext_next(kind == '{' ? jtext_member(p) : p);
+	return p;
+}
+
+vat_value *vat_at(vat *v, const vat_value *value, size_t i)
+{
+	const char *p = nth(value, i);
+	return p ? value_copy(v, value, jtext_kind(value->at) == '{' ? jtext_member(p) : p) : NULL;
+}
+
+const char *vat_name_at(vat *v, const vat_value *record, size_t i)
+{
+	const char *p = jtext_kind(record->at) == '{' ? nth(record, i) : NULL;
+	return p ? member_name(v, record, p) : NULL;
+}
+
+bool value_error(vat *v, const struct vat_value *value, const char **namep, const char **messagep)
+{
+	size_t len;
+	if (vat_type(value) != VAT_ERROR)
+		return false;
+	vat_value *name = vat_get(v, value, "name");
+	struct vat_value message = value_sub(value, jtext_member(jtext_enter(value->at)));
+	const char *n = name ? value_string(v, name, &len) : NULL, *m = value_string(v, &message, &len);
+	if (!n || !m)
+		return false;
+	*namep = n;
+	*messagep = m;
+	return true;
+}
+
+const char *value_describe(vat *v, const struct vat_value *value)
+{
+	static const char *const names[] = {
+		"undefined", "null", "a boolean", "a number", "a bigint", "a string", "a symbol", "a reference", "an error",
+		"a tagged value", "an array", "a record", "malformed smallcaps",
+	};
+	enum vat_type type = vat_type(value);
+	int len = (int)(jtext_skip(value->at, value->end) - value->at);
+	bool shown = (type == VAT_BOOLEAN || type == VAT_NUMBER || type == VAT_STRING || type == VAT_BIGINT) && len <= 40;
+	return shown ? arena_printf(v, "%s (%.*s)", names[type], len, value->at) : names[type];
+}
+
+int vat_value_read(vat *v, const vat_value *value, const char *signature, ...)
+{
+	char problem[200];
+	va_list ap;
+	va_start(ap, signature);
+	bool fits = decode_args(v, value, true, signature, &ap, problem);
+	va_end(ap);
+	return fits ? 0 : call_fail(v, "TypeError", "%s", problem);
+}
+
+static vat_value *encoder_keep(vat *v, struct encoder *e)
+{
+	if (e->problem[0]) {
+		call_fail(v, "TypeError", "%s", e->problem);
+		return NULL;
+	}
+	vat_value *value = arena_get(v, sizeof(*value) + e->text.len);
+	char *text = (char *)(value + 1);
+	memcpy(text, e->text.data + 1, e->text.len - 1);
+	*value = (struct vat_value){ text, text + e->text.len - 1, e->slots, e->n_slots };
+	return value;
+}
+
+vat_value *vat_value_new(vat *v, const char *signature, ...)
+{
+	struct encoder *e = encoder_begin(v);
+	va_list ap;
+	va_start(ap, signature);
+	encode_one(v, e, signature, &ap);
+	va_end(ap);
+	vat_value *value = encoder_keep(v, e);
+	encoder_end(v, e);
+	return value;
+}
+
+vat_value *vat_array(vat *v, vat_value *const *items, size_t n_items)
+{
+	struct encoder *e = encoder_begin(v);
+	jtext_char(&e->text, '[');
+	for (size_t i = 0; i < n_items; i++) {
+		if (i)
+			jtext_char(&e->text, ',');
+		encode_value(v, e, items[i]);
+	}
+	jtext_char(&e->text, ']');
+	encoder_finish(v, e);
+	vat_value *value = encoder_keep(v, e);
+	encoder_end(v, e);
+	return value;
+}
