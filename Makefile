@@ -190,7 +190,7 @@ $(B)/unit/%: $(B)/obj/tests/unit/%.o $$(call obj,$$(LINK_$$*)) Makefile
 
 # Fuzzers: clang's libFuzzer over the same LINK_/LIBS_ lists. `fuzz-NAME` runs FUZZ_SECONDS (default 60).
 FUZZ_SECONDS ?= 60
-FUZZ_CFLAGS := $(filter-out -MMD -MP,$(BASE_CFLAGS)) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_CFLAGS := $(filter-out -MMD -MP -Wno-format-truncation,$(BASE_CFLAGS)) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 fuzzers: $(patsubst %,$(B)/fuzz/%,$(FUZZERS))
 $(B)/fuzz/%: tests/fuzz/%.c $$(LINK_$$*) Makefile
 	@mkdir -p $(@D)
