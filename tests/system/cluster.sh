@@ -18,7 +18,7 @@ quiet_promises() {
 	local p
 	for p in "$RUN"/fs/promises/*; do
 		[[ -e $p ]] || continue
-		! grep -q unresolved "$p/state" || fail "$(basename "$p") is unresolved: $(cat "$p"/* | tr '\n' ' ')"
+		! grep -q '^state: unresolved' "$p" || fail "$(basename "$p") is unresolved: $(tr '\n' ' ' < "$p")"
 	done
 }
 
