@@ -433,10 +433,18 @@ static int start(struct kernel *k, const struct broker_options *o)
 
 static void stop(struct kernel *k)
 {
+	struct wire_buf b = WIRE_BUF_INIT;
 	struct vat *v, *tmp;
 
-	HASH_ITER(hh, k->vats, v, tmp)
+	wire_begin(&b, WIRE_SHUTDOWN, 0, 0);
+	wire_end(&b);
+	HASH_ITER(hh, k->vats, v, tmp) {
+		/* Best effort: the spawner ends them as soon as we are gone. */
+		if (v->proc == PROC_ALIVE)
+			channel_send(&v->channel, &b);
 		vat_forget(k, v);
+	}
+	wire_buf_deinit(&b);
 	k->control = control_free(k->control);
 	k->code = code_store_free(k->code);
 	launch_deinit(k);

@@ -3,6 +3,8 @@
 
 #include <sys/socket.h>
 
+#define JOINER_KEEP (256u << 10)
+
 static uint8_t packet_in[WIRE_MAX_PACKET + 8] __attribute__((aligned(8)));
 
 static int handle(struct loop_source *s, uint32_t events);
@@ -89,6 +91,9 @@ static int read_one(struct channel *c)
 	r = c->ops->frames(c, frames, len);
 	if (r < 0)
 		return r;
+	/* One large frame does not cost its memory for good. */
+	if (!c->joiner.total && c->joiner.buf.size > JOINER_KEEP)
+		wire_joiner_deinit(&c->joiner);
 	return r > 0 || !channel_is_open(c) ? READ_CLOSED : 0;
 }
 

@@ -656,6 +656,8 @@ static int buffer_syscall(struct kernel *k, struct vat *v, const struct wire_fra
 		return crank_illegal(k, v, "more slots in one crank than the protocol allows");
 	if (++c->n_syscalls > v->limits.syscalls)
 		return limit_hit(k, v, "syscalls", v->limits.syscalls);
+	if (b->len + size > WIRE_MAX_CRANK_BYTES)
+		return crank_illegal(k, v, "more bytes in one crank than the protocol allows");
 	if (b->len + size > v->limits.crank_bytes)
 		return limit_hit(k, v, "crankBytes", v->limits.crank_bytes);
 	if (b->len + size > b->size) {
@@ -705,9 +707,13 @@ static int in_crank(struct kernel *k, struct vat *v, const struct wire_frame *f,
 		/* Reads count as syscalls too, or a vat could keep the broker busy inside one crank for ever. */
 		if (++v->crank.n_syscalls > v->limits.syscalls)
 			return limit_hit(k, v, "syscalls", v->limits.syscalls);
-		/* One outstanding: an answer that the vat has not taken off our hands yet is still outstanding. */
-		if (v->channel.backlog.len)
+		/*
+		 * One outstanding: an answer that the vat has not taken off our hands yet still is, and one that was asked for in
+		 * this very packet cannot have been read.
+		 */
+		if (v->channel.backlog.len || v->crank.read_in_packet)
 			return crank_illegal(k, v, "a read while the answer to the last one is outstanding");
+		v->crank.read_in_packet = true;
 		return syscall_read(k, v, f);
 	default:
 		return buffer_syscall(k, v, f, data, size);
@@ -750,6 +756,7 @@ int crank_frames(struct kernel *k, struct vat *v, const uint8_t *frames, size_t 
 	size_t pos = 0, size;
 	int r = 0;
 
+	v->crank.read_in_packet = false;
 	while (r == 0 && pos < len) {
 		struct wire_frame f;
 		enum wire_error e = wire_decode(frames + pos, len - pos, WIRE_TO_KERNEL, &f, &size);

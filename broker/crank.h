@@ -36,6 +36,7 @@ struct crank {
 	enum gc_type gc;
 	struct wire_buf syscalls;	/* frames as they came */
 	uint64_t n_syscalls, n_slots;
+	bool read_in_packet;		/* a read came in the packet being handled */
 	struct omap *writes;		/* buffered vatstore changes, for the crank's own reads */
 	uint64_t deadline_ns;		/* broker clock; 0 none */
 	uint64_t started_ns;
