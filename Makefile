@@ -27,7 +27,7 @@ ALL_LDFLAGS = $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
 # Shared by several programs. Only lib/reader.c and broker/store.c know LMDB.
 LIB_BASE   := lib/util.c lib/ref.c
 LIB_WIRE   := lib/wire.c
-LIB_SCHEMA := lib/schema.c
+LIB_SCHEMA := lib/schema.c lib/vatwalk.c
 LIB_JSON   := lib/smallcaps.c lib/jtext.c
 LIB_CONFIG := lib/config.c
 LIB_READER := lib/reader.c
@@ -90,19 +90,23 @@ LINK_fuzz_config := lib/config.c lib/util.c
 LIBS_fuzz_config := -ljansson
 LINK_test_control := broker/control.c broker/loop.c lib/util.c
 LIBS_test_control := -ljansson -lpthread
+UNIT_TESTS += test_cli
+LIBS_test_cli := -ljansson
 
 # The store and what reads it.
 STORE := broker/store.c broker/overlay.c broker/space.c $(LIB_SCHEMA) $(LIB_OMAP) $(LIB_BASE)
-UNIT_TESTS += test_store test_vatstore test_reader
+UNIT_TESTS += test_store test_vatstore test_reader test_check
 LINK_test_store := $(STORE)
 LIBS_test_store := -llmdb
 LINK_test_vatstore := broker/vatstore.c $(STORE)
 LIBS_test_vatstore := -llmdb
 LINK_test_reader := $(LIB_READER) $(STORE)
 LIBS_test_reader := -llmdb
+LINK_test_check := $(LIB_CHECK) broker/vatstore.c $(STORE)
+LIBS_test_check := -llmdb
 
 # The spawner's tests run real vats: capstan-vatd and a probe without a library.
-UNIT_TESTS += test_options test_uidblock test_spawner
+UNIT_TESTS += test_options test_uidblock test_spawner test_code test_lease
 LINK_test_options := broker/options.c lib/util.c
 LINK_test_uidblock := broker/uidblock.c lib/util.c
 LINK_test_spawner := broker/spawner.c broker/jail.c broker/fsmount.c lib/util.c
