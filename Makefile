@@ -123,6 +123,14 @@ LINK_test_fs_mount := $(STORE)
 LIBS_test_fs_mount := -llmdb
 $(B)/unit/test_fs_mount: $(B)/bin/capstan-fs
 
+# The vat library, and the edges' half of smallcaps; vats run as processes with the test as their kernel.
+VATLIB := $(filter-out vatd/lib/main.c,$(LIBCAPSTAN))
+UNIT_TESTS += test_smallcaps test_vats
+LINK_test_smallcaps := $(LIB_JSON) $(LIB_BASE)
+LIBS_test_smallcaps := -ljansson
+LINK_test_vats := $(LIB_WIRE) $(LIB_BASE)
+$(B)/unit/test_vats: $(EXAMPLE_VATS:%=$(B)/vats/%) $(B)/vats/caller
+
 # --- rules -------------------------------------------------------------------------------------------------------
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
@@ -191,6 +199,8 @@ unit: $(patsubst %,$(B)/unit/%,$(UNIT_TESTS))
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $$(call obj,$$(LINK_$$*)) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -lcmocka $(LIBS_$*)
+# It runs the built program, which stands beside it.
+$(B)/unit/test_cli: $(BIN)/capstan
 
 # Fuzzers: clang's libFuzzer over the same LINK_/LIBS_ lists. `fuzz-NAME` runs FUZZ_SECONDS (default 60).
 FUZZ_SECONDS ?= 60
