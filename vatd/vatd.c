@@ -156,7 +156,7 @@ static const struct { int nr, error; } probed_host[] = {
 	{ SYS_mkdir, EACCES }, { SYS_unlink, EACCES }, { SYS_rename, EACCES }, { SYS_creat, EACCES },
 	{ SYS_chmod, EPERM }, { SYS_utimensat, EPERM }, { SYS_io_uring_setup, ENOSYS },
 	{ SYS_getxattr, ENOTSUP }, { SYS_lgetxattr, ENOTSUP }, { SYS_sched_setaffinity, EPERM },
-	{ SYS_set_mempolicy, EPERM },
+	{ SYS_set_mempolicy, EPERM }, { SYS_pkey_alloc, ENOSYS }, { SYS_mbind, EPERM },
 };
 
 #define NEW_NAMESPACES (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | \

@@ -55,8 +55,9 @@ typedef struct { const char *name; enum vat_field_type type; size_t offset; } va
 /*
  * A kind of object. `size` bytes of C memory belong to each, zeroed at first. With a state table the objects
  * are durable: the named fields are saved at the end of each crank that changed them, an object keeps its identity
- * over restarts, and fields that are not in the table read 0 after one. Without it they die with the process. The kind of
- * the root is the exception: its object is there always, with or without a state table.
+ * over restarts, their continuations survive (vat_when), and fields that are not in the table read 0 after a restart.
+ * Without it they die with the process. The root is there always; with a state table its fields and
+ * continuations survive too.
  */
 typedef struct vat_kind {
 	const char *name;			/* others see "Alleged: NAME" */
@@ -71,6 +72,7 @@ typedef struct vat_kind {
 #define VAT_METHODS(...)	.methods = (const vat_method[]){ __VA_ARGS__, { NULL, NULL, NULL, NULL } }
 #define VAT_CONTINUATIONS(...)	.continuations = (const vat_method[]){ __VA_ARGS__, { NULL, NULL, NULL, NULL } }
 #define VAT_STATE(...)		.state = (const vat_field[]){ __VA_ARGS__, { NULL, 0, 0 } }
+#define VAT_DURABLE		.state = (const vat_field[]){ { NULL, 0, 0 } }	/* durable, with nothing to save */
 #define VAT_INIT(fn_)		.init = fn_
 #define VAT_FINI(fn_)		.fini = fn_
 
@@ -133,8 +135,8 @@ void vat_tell(vat *v, vat_ref *target, const char *method, const char *signature
 
 /*
  * When the promise is fulfilled (vat_when) or rejected (vat_catch), run that method of the object `self`, with the value
- * as its one argument, in a later turn. On a durable object or the root it survives restarts of the vat. A
- * rejection that nothing catches is logged.
+ * as its one argument, in a later turn. On a durable object it survives restarts of the vat; on another it keeps the
+ * object alive until then. A rejection that nothing catches is logged.
  */
 void vat_when(vat *v, vat_ref *promise, void *self, const char *method);
 void vat_catch(vat *v, vat_ref *promise, void *self, const char *method);

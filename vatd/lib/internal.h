@@ -68,7 +68,7 @@ struct vat_ref {
 	uint32_t n_holds;		/* vat_hold(), settled values, loaded state fields, turns, ephemeral continuations */
 	uint64_t crank;			/* the crank in which it was last handed out: borrowed until its end */
 	/* how often values in the vatstore name it: its own key there; read when first needed */
-	uint64_t n_stored;
+	uint64_t n_stored, n_stored_there;	/* now; and as that key has it */
 	bool stored_known, stored_dirty;
 	/* objects: what the kernel may still do with it */
 	bool reachable;			/* import: flag in our clist; own: the kernel reaches it */

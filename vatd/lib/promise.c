@@ -45,17 +45,17 @@ static void settled_free(vat *v, struct settled *s)
 
 /* --- continuations ----------------------------------------------------------------------------------------------- */
 
-static struct continuation *waiting_add(vat *v, vat_ref *p, vat_ref *object, const char *method, size_t len, bool on_rejection)
+static void waiting_add(vat *v, vat_ref *p, vat_ref *object, const char *method, bool on_rejection, bool durable)
 {
+	size_t len = strlen(method);
 	struct continuation *c = vat_alloc(v, sizeof(*c) + len + 1), **tail = &p->waiting;
 	while (*tail)
 		tail = &(*tail)->next;
 	*tail = c;
 	c->object = object;
 	c->on_rejection = on_rejection;
-	c->durable = ref_survives(object);
+	c->durable = durable;
 	memcpy(c->method, method, len);
-	return c;
 }
 
 /* Lines "when o+d1.2 method" and "catch o+0 method". */
@@ -77,7 +77,7 @@ static void waiting_load(vat *v, vat_ref *p)
 		vat_ref *r = ref_find(v, vref);
 		if (!r)
 			r = ref_new(v, REF_LOCAL, vref);
-		waiting_add(v, p, r, method + 1, strlen(method + 1), line[0] == 'c');
+		waiting_add(v, p, r, method + 1, line[0] == 'c', true);
 	}
 }
 
@@ -214,8 +214,9 @@ void promise_subscribe(vat *v, vat_ref *p)
 static void wait_for(vat *v, vat_ref *p, struct object *o, const char *method, bool on_rejection)
 {
 	waiting_load(v, p);
-	struct continuation *c = waiting_add(v, p, o->ref, method, strlen(method), on_rejection);
-	if (c->durable) {
+	bool durable = o->kind->state;
+	waiting_add(v, p, o->ref, method, on_rejection, durable);
+	if (durable) {
 		store_count(v, o->ref, 1);
 		when_mark_dirty(v, p);
 		/* The kernel must know the promise: it is the one that can tell the next incarnation. */

@@ -93,7 +93,7 @@ void ref_forget_vref(vat *v, vat_ref *r)
 
 void ref_free(vat *v, vat_ref *r)
 {
-	if (r->stored_dirty)
+	if (r->stored_dirty && r->n_stored_there)
 		store_delete(v, store_key(v, "count", r->vref));
 	r->stored_dirty = r->when_dirty = false;
 	ref_forget_vref(v, r);

@@ -146,7 +146,7 @@ uint64_t store_count_get(vat *v, vat_ref *r)
 	char *text;
 	size_t len;
 	if (!r->stored_known && ref_survives(r) && store_get(v, store_key(v, "count", r->vref), &text, &len))
-		r->n_stored = strtoull(text, NULL, 10);
+		r->n_stored = r->n_stored_there = strtoull(text, NULL, 10);
 	r->stored_known = true;
 	return r->n_stored;
 }
@@ -172,7 +172,9 @@ void store_write_dirty(vat *v)
 		vat_ref *r = v->dirty[i];
 		if (r->when_dirty)
 			promise_write_waiting(v, r);
-		if (!r->stored_dirty)
+		bool changed = r->stored_dirty && r->n_stored != r->n_stored_there;
+		r->stored_dirty = false;
+		if (!changed)
 			continue;
 		char text[24];
 		int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)r->n_stored);
@@ -180,7 +182,7 @@ void store_write_dirty(vat *v)
 			store_set(v, store_key(v, "count", r->vref), text, (size_t)n);
 		else
 			store_delete(v, store_key(v, "count", r->vref));
-		r->stored_dirty = false;
+		r->n_stored_there = r->n_stored;
 	}
 	v->n_dirty = 0;
 }
