@@ -95,7 +95,7 @@ LIBS_test_cli := -ljansson
 
 # The store and what reads it.
 STORE := broker/store.c broker/overlay.c broker/space.c $(LIB_SCHEMA) $(LIB_OMAP) $(LIB_BASE)
-UNIT_TESTS += test_store test_vatstore test_reader test_check
+UNIT_TESTS += test_store test_vatstore test_reader test_check test_fsck
 LINK_test_store := $(STORE)
 LIBS_test_store := -llmdb
 LINK_test_vatstore := broker/vatstore.c $(STORE)
@@ -104,6 +104,8 @@ LINK_test_reader := $(LIB_READER) $(STORE)
 LIBS_test_reader := -llmdb
 LINK_test_check := $(LIB_CHECK) broker/vatstore.c $(STORE)
 LIBS_test_check := -llmdb
+LINK_test_fsck := tools/fsck.c tools/output.c $(LIB_READER) $(LIB_CHECK) $(LIB_JSON) $(STORE)
+LIBS_test_fsck := -llmdb -ljansson
 
 # The spawner's tests run real vats: capstan-vatd and a probe without a library.
 UNIT_TESTS += test_options test_uidblock test_spawner test_code test_lease

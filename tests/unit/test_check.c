@@ -354,7 +354,7 @@ static const struct damage damages[] = {
 	{ "log v7 1: v7 is not known", T_LOG, 7, 1, PUT, sizeof(struct row_log), 0, 0 },
 	{ "aside 1: the row does not read", T_ASIDE, 1, 0, PUT, 3, 0, 0 },
 	{ "vatstore 5 : v5 is not known", T_VATSTORE, 5, 0, PUT, 8, 0, 0 },
-	{ "vatstore 0: 1 rows belong to no vat", T_VATSTORE, VATSTORE_SPACE | 2, 0, PUT, 8, 0, 0 },
+	{ "vatstore 0: 1 rows belong to no vat", T_VATSTORE, VATSTORE_SPACE | 99, 0, PUT, 8, 0, 0 },
 	{ "queue r3 1: endpoint r3 is not known", T_QUEUE, (UINT64_C(2) << ENDPOINT_SHIFT) | 3, 1, PUT,
 	  sizeof(struct row_item) + 8, 0, 0 },
 	{ "value kp1: a value of a promise that is not settled", T_VALUE, KP(1), 0, PUT, 8, 0, 0 },
