@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Leases. Nothing here trusts the broker's timing: every wait has an end, and the generation is read only after the
- * read transaction ended.
+ * Leases. Nothing here trusts the broker's timing: every wait has an end, and the generation is read only after
+ * everything else was.
  */
 #include "lease.h"
 
@@ -105,6 +105,8 @@ int lease_acquire(struct lease *l)
 	r = lease_drain(l);
 	if (r)
 		return r;
+	l->commits = __atomic_load_n(&l->page->commits, __ATOMIC_ACQUIRE);
+	l->since_ns = now_monotonic_ns();
 	l->id = (l->id + 1) % LEASE_MAX;
 	r = lease_send(l, LEASE_ACQUIRE);
 	if (!r)
@@ -118,18 +120,25 @@ int lease_acquire(struct lease *l)
 	return 0;
 }
 
-int lease_release(struct lease *l)
+int lease_check(const struct lease *l)
 {
-	uint64_t generation;
-	int r;
-
 	assert(l->held);
-	l->held = false;
 	/* What was read before must not move past this. */
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	generation = __atomic_load_n(&l->page->generation, __ATOMIC_ACQUIRE);
-	r = lease_send(l, LEASE_RELEASE);
-	if (r == LEASE_E_GONE)
-		return r;
-	return generation == l->generation ? 0 : LEASE_E_EXPIRED;
+	return __atomic_load_n(&l->page->generation, __ATOMIC_ACQUIRE) == l->generation ? 0 : LEASE_E_EXPIRED;
+}
+
+bool lease_is_current(const struct lease *l)
+{
+	return l->held && !lease_check(l) && l->commits &&
+	       __atomic_load_n(&l->page->commits, __ATOMIC_ACQUIRE) == l->commits &&
+	       now_monotonic_ns() - l->since_ns < LEASE_KEEP_MS * UINT64_C(1000000);
+}
+
+int lease_release(struct lease *l)
+{
+	assert(l->held);
+	l->held = false;
+	/* When it cannot be sent, the deadline does the same. */
+	return lease_send(l, LEASE_RELEASE) == LEASE_E_GONE ? LEASE_E_GONE : 0;
 }

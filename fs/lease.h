@@ -13,6 +13,7 @@
 #include "../lib/util.h"
 
 #define LEASE_WAIT_MS	1000	/* for one answer, then the reader is told EIO */
+#define LEASE_KEEP_MS	100	/* a lease older than this is not used again: what is begun under it needs time too */
 
 enum lease_outcome {
 	LEASE_E_GONE = 1,	/* the broker hung up */
@@ -25,6 +26,8 @@ struct lease {
 	const struct lease_page *page;	/* mapped read-only */
 	uint32_t id;			/* of the last request */
 	uint64_t generation;		/* at the grant */
+	uint64_t commits;		/* before it: the snapshot has at least these */
+	uint64_t since_ns;		/* monotonic */
 	bool held;
 };
 #define LEASE_INIT { .fd = -1 }
@@ -33,7 +36,11 @@ struct lease {
 int lease_init(struct lease *l, int fd, int page_fd);
 void lease_deinit(struct lease *l);
 int lease_acquire(struct lease *l);	/* LEASE_E_GONE, LEASE_E_UNAVAILABLE */
-int lease_release(struct lease *l);	/* LEASE_E_GONE, LEASE_E_EXPIRED */
+/* The lease still holds: what was read up to now is good. Else LEASE_E_EXPIRED. */
+int lease_check(const struct lease *l);
+/* A snapshot taken under this lease is still the newest: it can serve the next request as well. */
+bool lease_is_current(const struct lease *l);
+int lease_release(struct lease *l);	/* LEASE_E_GONE */
 /* The socket is readable outside of a request: drop late answers; LEASE_E_GONE. */
 int lease_drain(struct lease *l);
 

@@ -140,9 +140,10 @@ static int open_reader(struct reader **readerp, struct lease *lease, int data_fd
 
 static int run(const struct options *o)
 {
-	_cleanup_(session_freep) struct session *session = NULL;
-	_cleanup_(reader_freep) struct reader *reader = NULL;
+	/* Freed from the last to the first: a session may still be inside a snapshot. */
 	_cleanup_(lease_deinit) struct lease lease = LEASE_INIT;
+	_cleanup_(reader_freep) struct reader *reader = NULL;
+	_cleanup_(session_freep) struct session *session = NULL;
 	struct session_options options;
 	int r;
 

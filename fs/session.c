@@ -17,6 +17,7 @@
 #include <time.h>
 
 #define REQUESTS_PER_ROUND	64	/* then the lease socket gets its look */
+#define CONSTANT_S		60.0	/* seconds the kernel may remember what never changes */
 
 /* What one open() or opendir() holds; the charge of its reader. */
 struct open_node {
@@ -35,6 +36,7 @@ struct session {
 	struct timespec started;	/* every file's time */
 	struct open_node *open;
 	size_t n_open, n_bytes;
+	bool has_snapshot;		/* the reader is inside one, under the lease */
 	bool broker_gone;
 };
 
@@ -50,23 +52,53 @@ static uint64_t store_bytes(int data_fd)
 	return fstat(data_fd, &st) ? 0 : (uint64_t)st.st_size;
 }
 
-/* One try under one lease. Outcomes of `look`; LEASE_E_* come back in *leasep. */
-static int look_once(struct session *s, look_fn look, void *arg, int *leasep)
+/* A snapshot and its lease come and go together. */
+static int snapshot_take(struct session *s, int *leasep)
 {
-	struct view v = { .reader = s->options.reader };
-	int r;
+	int r = 0;
 
 	*leasep = lease_acquire(s->options.lease);
 	if (*leasep)
 		return 0;
 	r = reader_begin(s->options.reader);
-	if (!r) {
-		v.now_us = now_realtime_us();
-		v.store_bytes = store_bytes(s->options.data_fd);
-		r = look(&v, arg);
-		reader_end(s->options.reader);
-	}
-	*leasep = lease_release(s->options.lease);
+	if (r)
+		*leasep = lease_release(s->options.lease);
+	else
+		s->has_snapshot = true;
+	return r;
+}
+
+static int snapshot_drop(struct session *s)
+{
+	if (!s->has_snapshot)
+		return 0;
+	s->has_snapshot = false;
+	reader_end(s->options.reader);
+	return lease_release(s->options.lease);
+}
+
+/*
+ * One try. Outcomes of `look`; LEASE_E_* come back in *leasep. The snapshot stays for the next request as long as the
+ * broker has not committed since (asking for each of them costs two wake-ups, and the broker its time).
+ */
+static int look_once(struct session *s, look_fn look, void *arg, int *leasep)
+{
+	struct view v = { .reader = s->options.reader };
+	int r = 0;
+
+	*leasep = 0;
+	if (s->has_snapshot && !lease_is_current(s->options.lease))
+		*leasep = snapshot_drop(s);
+	if (!*leasep && !s->has_snapshot)
+		r = snapshot_take(s, leasep);
+	if (*leasep || r)
+		return r;
+	v.now_us = now_realtime_us();
+	v.store_bytes = store_bytes(s->options.data_fd);
+	r = look(&v, arg);
+	*leasep = lease_check(s->options.lease);
+	if ((*leasep || r < 0 || !lease_is_current(s->options.lease)) && snapshot_drop(s))
+		*leasep = LEASE_E_GONE;
 	return r;
 }
 
@@ -211,7 +243,7 @@ static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct session *s = session_of(req);
 	struct lookup l = { .name = name };
-	struct fuse_entry_param e = { 0 };
+	struct fuse_entry_param e = { .attr_timeout = CONSTANT_S };
 	int error = 0;
 
 	if (!node_of(req, parent, &l.dir))
@@ -220,7 +252,9 @@ static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		error = ENOTDIR;
 	else if (strlen(name) > NODE_NAME_MAX)
 		error = ENAMETOOLONG;
-	else if (!tree_find_fixed(l.dir, name, &l.found))
+	else if (tree_find_fixed(l.dir, name, &l.found))
+		e.entry_timeout = CONSTANT_S;
+	else
 		error = session_look(s, look_up, &l);
 	if (error) {
 		fuse_reply_err(req, error);
@@ -240,7 +274,7 @@ static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	if (!node_of(req, ino, &n))
 		return;
 	fill_attr(session_of(req), n, &st);
-	fuse_reply_attr(req, &st, 0);
+	fuse_reply_attr(req, &st, CONSTANT_S);
 }
 
 static void do_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -490,6 +524,7 @@ struct session *session_free(struct session *s)
 {
 	if (!s)
 		return NULL;
+	snapshot_drop(s);
 	while (s->open) {
 		struct open_node *o = s->open;
 
@@ -536,10 +571,12 @@ int session_run(struct session *s)
 
 	while (!done && !s->broker_gone) {
 		struct epoll_event events[2];
-		int r, n = epoll_wait(s->epoll_fd, events, ARRAY_LEN(events), -1);
+		int r, n = epoll_wait(s->epoll_fd, events, ARRAY_LEN(events), s->has_snapshot ? LEASE_KEEP_MS : -1);
 
 		if (n < 0 && errno != EINTR)
 			return error_origin(errno);
+		if (!n && snapshot_drop(s) == LEASE_E_GONE)
+			s->broker_gone = true;
 		for (int i = 0; i < n; i++) {
 			if (events[i].data.fd == s->options.lease->fd) {
 				if (lease_drain(s->options.lease) == LEASE_E_GONE)

@@ -8,8 +8,9 @@
  * What a reader can hold is charged to its uid: open files and their bytes. Beyond its share a reader gets EMFILE,
  * beyond everybody's ENFILE; so a hostile reader hurts itself. Nothing here waits for a reader.
  *
- * The session never sends the kernel invalidations (from a single thread those deadlock); attributes and names are
- * not cached by the kernel at all.
+ * The session never sends the kernel invalidations (from a single thread those deadlock). So the kernel may cache only
+ * what cannot change: the attributes, which follow from the kind of a node, and the names that the table of the tree
+ * fixes (in a vat's folder too: the folder's own name is looked up each time, and numbers never come back).
  */
 #ifndef CAPSTAN_FS_SESSION_H
 #define CAPSTAN_FS_SESSION_H

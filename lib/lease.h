@@ -6,7 +6,8 @@
  * asks the broker for a lease over a SOCK_SEQPACKET pair; the broker holds a read transaction of its own from
  * before the reader's begin until release or deadline, which keeps every page the reader can see. At the
  * deadline the broker drops its transaction and bumps `generation` in the shared page: a reader that finds the
- * generation changed after it built its text throws the text away and asks again.
+ * generation changed after it built its text throws the text away and asks again. While `commits` stays the same, one
+ * lease serves many requests, for a fraction of LEASE_MS.
  */
 #ifndef CAPSTAN_LEASE_H
 #define CAPSTAN_LEASE_H
@@ -22,6 +23,9 @@ enum lease_status { LEASE_OK = 0, LEASE_BUSY = 1 };
 struct lease_reply { uint32_t id; uint32_t status; uint64_t generation; uint64_t txnid; };
 
 /* In a memfd: the broker maps it read-write, capstan-fs read-only (sealed against other writable maps). */
-struct lease_page { uint64_t generation; };			/* __atomic, acquire/release */
+struct lease_page {				/* __atomic, acquire/release */
+	uint64_t generation;
+	uint64_t commits;	/* goes up right after each commit, before anybody hears of it; 0: is not kept */
+};
 
 #endif

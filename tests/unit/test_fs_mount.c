@@ -48,6 +48,8 @@ enum command {
 	EXPIRE = 'e',		/* every lease runs out at once */
 	EXPIRE_ONE = '1',	/* the next one does */
 	FAST = 'f',		/* commit all the time, and grant */
+	COMMIT = 'c',		/* commit once, before answering */
+	UNCOUNTED = 'u',	/* from now on do not count commits in the page */
 };
 
 struct broker {
@@ -86,6 +88,8 @@ static void broker_commit(struct broker *b)
 			 sizeof(row) + capdata_size(strlen(body), 0));
 	}
 	assert_int_equal(store_commit(b->store), 0);
+	if (b->page->commits)
+		__atomic_add_fetch(&b->page->commits, 1, __ATOMIC_RELEASE);
 }
 
 static void broker_write_state(struct broker *b)
@@ -158,6 +162,16 @@ static void broker_serve_lease(struct broker *b)
 		broker_end_lease(b, request.id);
 }
 
+static void broker_obey(struct broker *b, enum command c)
+{
+	if (c == COMMIT)
+		broker_commit(b);
+	else if (c == UNCOUNTED)
+		__atomic_store_n(&b->page->commits, 0, __ATOMIC_RELEASE);
+	else
+		b->mode = c;
+}
+
 static void broker_run(struct broker *b)
 {
 	for (;;) {
@@ -168,7 +182,7 @@ static void broker_run(struct broker *b)
 		if (p[1].revents) {
 			if (read(b->control, &command, 1) != 1)
 				_exit(0);
-			b->mode = (enum command)command;
+			broker_obey(b, (enum command)command);
 			if (write(b->control, &command, 1) != 1)
 				_exit(1);
 		}
@@ -271,6 +285,7 @@ static int start(void **state)
 		close(control[0]);
 		b.store = must_open(f->dir, STORE_DIRECT);
 		b.page = mmap(NULL, sizeof(*b.page), PROT_READ | PROT_WRITE, MAP_SHARED, page, 0);
+		b.page->commits = 1;
 		b.lease = lease[0];
 		b.control = control[1];
 		broker_write_state(&b);
@@ -448,40 +463,78 @@ static void test_modes(void **state)
 	assert_int_equal(errno, EROFS);
 }
 
-/* While the broker commits as fast as it can, every open shows one commit from its first row to its last. */
+/* The number that all rows of the run queue bear: one commit, from the first row to the last. */
+static unsigned long long read_commit(struct fixture *f)
+{
+	int fd = open_in(f, "runqueue", O_RDONLY);
+	unsigned long long seq, method, commit = 0;
+	char *text, *save = NULL;
+	unsigned int n_rows = 0;
+
+	assert_true(fd >= 0);
+	text = slurp(fd);
+	close(fd);
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		if (sscanf(line, "%llu message ko1 m%llu", &seq, &method) != 2)
+			continue;
+		assert_true(!commit || method == commit);
+		assert_true(seq == method * N_ITEMS + n_rows + 1);
+		commit = method;
+		n_rows++;
+	}
+	assert_int_equal(n_rows, N_ITEMS);
+	free(text);
+	return commit;
+}
+
+/* While the broker commits as fast as it can, every open shows one commit, and none goes back in time. */
 static void test_consistent(void **state)
 {
 	struct fixture *f = *state;
-	unsigned long long first = 0, last = 0;
+	unsigned long long first, last = 0;
 
 	need_mount();
 	command(f, FAST);
+	first = read_commit(f);
 	for (int i = 0; i < 300; i++) {
-		int fd = open_in(f, "runqueue", O_RDONLY);
-		unsigned int n_rows = 0;
-		char *text, *save = NULL;
+		unsigned long long now = read_commit(f);
 
-		assert_true(fd >= 0);
-		text = slurp(fd);
-		close(fd);
-		last = 0;
-		for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-			unsigned long long seq, method;
-
-			if (sscanf(line, "%llu message ko1 m%llu", &seq, &method) != 2)
-				continue;
-			assert_true(!last || method == last);
-			assert_true(seq == method * N_ITEMS + n_rows + 1);
-			last = method;
-			n_rows++;
-		}
-		assert_int_equal(n_rows, N_ITEMS);
-		if (!first)
-			first = last;
-		free(text);
+		assert_true(now >= last);
+		last = now;
 	}
 	assert_true(last > first);	/* there were commits in between */
 	command(f, NORMAL);
+}
+
+/* Whoever heard of a commit sees it in the next open. */
+static void test_fresh(void **state)
+{
+	struct fixture *f = *state;
+	unsigned long long before;
+
+	need_mount();
+	before = read_commit(f);
+	for (unsigned int i = 1; i <= 200; i++) {
+		assert_true(read_commit(f) == before + i - 1);
+		command(f, COMMIT);
+		assert_true(read_commit(f) == before + i);
+	}
+}
+
+/* A broker that does not count its commits is asked each time. */
+static void test_uncounted(void **state)
+{
+	need_mount();
+	command(*state, UNCOUNTED);
+	test_fresh(state);
+	test_consistent(state);
+}
+
+/* From now on leases are treated like that; the commit makes the one that may be held useless. */
+static void command_leases(struct fixture *f, enum command c)
+{
+	command(f, c);
+	command(f, COMMIT);
 }
 
 static void test_leases(void **state)
@@ -490,18 +543,18 @@ static void test_leases(void **state)
 
 	need_mount();
 	/* One that runs out: asked again, unseen. */
-	command(f, EXPIRE_ONE);
+	command_leases(f, EXPIRE_ONE);
 	assert_int_equal(open_error(f, "runqueue"), 0);
-	/* All of them; none to have; no answer: an error, in bounded time, for names that need the store. */
-	command(f, EXPIRE);
+	/* All of them; none to have; no answer: an error, in bounded time, for what needs the store. */
+	command_leases(f, EXPIRE);
 	assert_int_equal(open_error(f, "runqueue"), EIO);
-	command(f, BUSY);
+	command_leases(f, BUSY);
 	assert_int_equal(open_error(f, "runqueue"), EIO);
-	command(f, SILENT);
+	command_leases(f, SILENT);
 	assert_int_equal(open_error(f, "runqueue"), EIO);
-	shell_says(f, "readlink -m . >/dev/null; test -d vats && echo there", "there\n");
+	shell_says(f, "test -d vats && echo there", "there\n");
 	/* And all is well afterwards, although answers to the old requests came late or never. */
-	command(f, NORMAL);
+	command_leases(f, NORMAL);
 	assert_int_equal(open_error(f, "runqueue"), 0);
 	assert_int_equal(open_error(f, "vats/v1/clist/o+3"), 0);
 }
@@ -638,8 +691,9 @@ int main(void)
 {
 	const struct CMUnitTest together[] = {
 		cmocka_unit_test(test_tools), cmocka_unit_test(test_process), cmocka_unit_test(test_modes),
-		cmocka_unit_test(test_consistent), cmocka_unit_test(test_leases), cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_odd_requests), cmocka_unit_test(test_stopped_readers), cmocka_unit_test(test_broker_gone),
+		cmocka_unit_test(test_consistent), cmocka_unit_test(test_fresh), cmocka_unit_test(test_leases), cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_odd_requests), cmocka_unit_test(test_stopped_readers), cmocka_unit_test(test_uncounted),
+		cmocka_unit_test(test_broker_gone),
 	};
 	const struct CMUnitTest alone[] = {
 		cmocka_unit_test_setup_teardown(test_unmounted, start, stop),
