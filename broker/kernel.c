@@ -149,6 +149,8 @@ int kernel_commit(struct kernel *k)
 	r = store_commit(k->store);
 	if (r < 0)
 		return error_trace(r);
+	if (k->commits_shown)
+		__atomic_add_fetch(k->commits_shown, 1, __ATOMIC_RELEASE);
 	k->cranks_since_commit = 0;
 	k->dirty_since_ns = 0;
 	k->last_commit_ns = now_monotonic_ns();

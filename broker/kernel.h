@@ -92,6 +92,7 @@ struct kernel {
 	bool no_mount, mounted;
 	unsigned n_mounts;		/* times capstan-fs ended within the window */
 	uint64_t mount_window_ns;
+	uint64_t *commits_shown;	/* in the page that capstan-fs maps (lib/lease.h); NULL: nobody looks */
 	unsigned cranks_since_commit;
 	uint64_t dirty_since_ns;	/* 0: clean */
 	uint64_t last_commit_ns;

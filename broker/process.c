@@ -204,6 +204,8 @@ int process_mount(struct kernel *k)
 		r = lease_page_new(&lease_page, &lease_page_fd);
 		if (r < 0)
 			return error_trace(r);
+		lease_page->commits = 1;
+		k->commits_shown = &lease_page->commits;
 	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_origin(errno);
@@ -320,6 +322,7 @@ int process_init(struct kernel *k, int spawner_fd)
 void process_deinit(struct kernel *k)
 {
 	lease_server_deinit(&lease);
+	k->commits_shown = NULL;
 	lease_page = lease_page_free(lease_page);
 	if (lease_page_fd >= 0)
 		close(lease_page_fd);
