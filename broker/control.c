@@ -64,6 +64,7 @@ struct connection {
 
 	bool eof;			/* no more input; stays until its requests are answered */
 	bool closing;			/* no more input; goes when the output has left */
+	bool mute;			/* the peer takes no more output; what it said before is still read */
 	bool doomed;			/* goes at the next occasion */
 	bool busy;			/* its handlers are running */
 };
@@ -259,7 +260,7 @@ static bool out_reserve(struct connection *c, size_t n)
 /* A connection for which there is no room any more (it does not read, or memory is out) is doomed. */
 static void connection_put(struct connection *c, const char *text, size_t len)
 {
-	if (c->doomed)
+	if (c->doomed || c->mute)
 		return;
 	if (c->out_size - c->out_len < len + 1 && !out_reserve(c, len + 1)) {
 		connection_doom(c);
@@ -376,8 +377,8 @@ static void out_sent(struct connection *c, size_t n)
 	}
 }
 
-/* Send what may leave. False: the peer is gone. */
-static bool connection_send(struct connection *c)
+/* Send what may leave. */
+static void connection_send(struct connection *c)
 {
 	size_t budget = SEND_BUDGET;
 
@@ -388,12 +389,16 @@ static bool connection_send(struct connection *c)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == ENOMEM;
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == ENOMEM))
+			return;
+		if (n < 0) {
+			c->mute = true;
+			out_sent(c, c->out_len - c->out_start);
+			return;
+		}
 		out_sent(c, (size_t)n);
 		budget -= (size_t)n;
 	}
-	return true;
 }
 
 /* --- connections ------------------------------------------------------------------------------------------ */
@@ -678,8 +683,8 @@ static int connection_event(struct loop_source *s, uint32_t events)
 	int r = 0;
 
 	c->busy = true;
-	if ((events & EPOLLOUT) && !connection_send(c))
-		c->doomed = true;
+	if (events & EPOLLOUT)
+		connection_send(c);
 	/* A hang-up counts only when everything that came before it is read. */
 	if (reads && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		r = connection_read(c);
@@ -817,8 +822,8 @@ int control_flush(struct control *c)
 	for (struct connection *i = c->connections; i && !r; i = next) {
 		next = i->next;
 		i->out_released = i->out_len;
-		if (!i->doomed && !connection_send(i))
-			i->doomed = true;
+		if (!i->doomed)
+			connection_send(i);
 		r = connection_settle(i);
 	}
 	return r;

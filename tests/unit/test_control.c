@@ -649,6 +649,24 @@ static void test_gone(void **state)	/* L1 */
 	expect_alive();
 }
 
+/* A client that leaves without reading: what it asked for before is carried out, all of it. */
+static void test_leaves_with_output_waiting(void **state)
+{
+	int fd = client_new();
+
+	(void)state;
+	client_line(fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"big\",\"params\":[3000000]}");
+	serve_all();
+	f.flush_by_hand = true;
+	for (int i = 0; i < 3000; i++)
+		client_line(fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"count\"}");
+	close(fd);
+	f.flush_by_hand = false;
+	serve_all();
+	assert_int_equal(f.n_counted, 3000);
+	expect_alive();
+}
+
 static void test_free_with_open_requests(void **state)
 {
 	int fd = client_new(), other = client_new();
@@ -1109,7 +1127,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_ids), T(test_notifications), T(test_wrong_requests), T(test_long_id), T(test_errors),
 		T(test_peer), T(test_cuts), T(test_held_until_flush), T(test_half_closed),
-		T(test_half_closed_notification), T(test_half_a_request), T(test_gone),
+		T(test_half_closed_notification), T(test_half_a_request), T(test_gone), T(test_leaves_with_output_waiting),
 		T(test_free_with_open_requests), T(test_longest_line), T(test_too_long_line), T(test_endless_line),
 		T(test_deep_nesting), T(test_pending), T(test_never_reads), T(test_slow_reader), T(test_fds),
 		T(test_fds_find_their_request), T(test_taken_fd), T(test_fds_are_closed), T(test_many_fds),
