@@ -146,8 +146,10 @@ static int config_json(struct view *v, enum table table, uint64_t id, struct tex
 	int r;
 
 	r = view_get(v, table, key, key_u64(key, id), &val, &len);
+	if (r == VIEW_E_ABSENT)
+		text_str(t, "none\n");
 	if (r)
-		return r;
+		return r < 0 ? r : 0;
 	json = json_loadb(val, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 	if (json)
 		dump = json_dumps(json, JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY);
@@ -169,21 +171,30 @@ static int config_json(struct view *v, enum table table, uint64_t id, struct tex
 
 int render_vat_config(struct view *v, uint64_t id, struct text *t)
 {
-	return config_json(v, T_VAT_CONFIG, id, t);
+	struct row_vat row;
+	int r = view_vat(v, id, &row);
+
+	return r ? r : config_json(v, T_VAT_CONFIG, id, t);
 }
 
 int render_vat_parameters(struct view *v, uint64_t id, struct text *t)
 {
 	struct capdata value;
+	struct row_vat row;
 	const void *val;
 	uint8_t key[8];
 	size_t len;
 	int r;
 
-	r = view_get(v, T_VAT_PARAM, key, key_u64(key, id), &val, &len);
+	r = view_vat(v, id, &row);
 	if (r)
 		return r;
-	if (capdata_read(val, len, &value))
+	r = view_get(v, T_VAT_PARAM, key, key_u64(key, id), &val, &len);
+	if (r < 0)
+		return r;
+	if (r)			/* a terminated vat has none any more */
+		text_str(t, "none\n");
+	else if (capdata_read(val, len, &value))
 		render_capdata(t, &value);
 	else
 		text_str(t, "damaged\n");
@@ -236,6 +247,32 @@ int render_vat_decides(struct view *v, uint64_t id, struct text *t)
 	return r < 0 ? r : 0;
 }
 
+#define LOG_HEAD	64	/* more than time, incarnation and level take, and than the line that says "cut" */
+
+static size_t log_line_size(const char *line, size_t len)
+{
+	char none[1];
+
+	return LOG_HEAD + escape_bytes(none, sizeof(none), line, len);
+}
+
+/* Of a log that is too long the end is what people want: the size of all lines, which must be trimmed to the bound. */
+static int log_size(struct view *v, uint64_t id, size_t *sizep)
+{
+	struct row_log row;
+	const char *line;
+	struct scan s;
+	size_t len;
+	int r;
+
+	*sizep = 0;
+	scan_begin_u64(&s, v, T_LOG, id);
+	while (!(r = scan_next(&s)))
+		if (row_log_read(s.val, s.len, &row, &line, &len))
+			*sizep += log_line_size(line, len);
+	return r < 0 ? r : 0;
+}
+
 int render_vat_log(struct view *v, uint64_t id, struct text *t)
 {
 	static const char *const level[] = { "debug", "info", "warning", "error" };
@@ -243,16 +280,24 @@ int render_vat_log(struct view *v, uint64_t id, struct text *t)
 	struct row_log row;
 	const char *line;
 	struct scan s;
-	size_t len;
+	size_t len, size;
 	int r;
 
 	r = view_vat(v, id, &vat);
+	if (!r)
+		r = log_size(v, id, &size);
 	if (r)
 		return r;
+	if (size + LOG_HEAD >= t->max)
+		text_str(t, "[cut: there are earlier lines]\n");
 	scan_begin_u64(&s, v, T_LOG, id);
 	while (!t->cut && !(r = scan_next(&s))) {
 		if (!row_log_read(s.val, s.len, &row, &line, &len))
 			continue;
+		if (size + LOG_HEAD >= t->max) {
+			size -= log_line_size(line, len);
+			continue;
+		}
 		text_time(t, row.time_us);
 		text_printf(t, " %u %s ", row.incarnation, row.level < ARRAY_LEN(level) ? level[row.level] : "unknown");
 		text_escaped(t, line, len);
@@ -263,7 +308,10 @@ int render_vat_log(struct view *v, uint64_t id, struct text *t)
 
 int render_sub_config(struct view *v, uint64_t id, struct text *t)
 {
-	return config_json(v, T_SUB_CONFIG, id, t);
+	struct row_subcluster row;
+	int r = view_subcluster(v, id, &row);
+
+	return r ? r : config_json(v, T_SUB_CONFIG, id, t);
 }
 
 int render_sub_status(struct view *v, uint64_t id, struct text *t)

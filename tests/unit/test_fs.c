@@ -526,8 +526,28 @@ static void test_vats(void **state)
 	assert_string_equal(cat(*state, "vats/v1/state"), "eref      kref  value\no+d2.5:1  ko2   []\n");
 }
 
+/* What is too long keeps its newest lines, and says that there were others. */
+static void test_long_log(void **state)
+{
+	static const char newest[] = "2023-11-14T22:13:20.000000Z 2 error two\\nlines \\\\ \\x1b]0;title\\x07 \\xff\n";
+	struct fixture *f = *state;
+	struct text t = TEXT_INIT(200);
+	struct node n;
+
+	assert_int_equal(walk(f, "vats/v1/log", &n), 0);
+	assert_int_equal(tree_render(&f->view, n, &t), 0);
+	assert_false(t.cut || t.failed);
+	text_add(&t, "", 1);
+	assert_memory_equal(t.data, "[cut: there are earlier lines]\n", 31);
+	assert_string_equal(t.data + 31, newest);
+	text_deinit(&t);
+}
+
 static void test_subclusters(void **state)
 {
+	assert_string_equal(cat(*state, "subclusters/s2/config"), "none\n");
+	assert_string_equal(cat(*state, "vats/v3/config"), "none\n");
+	assert_string_equal(cat(*state, "vats/v3/parameters"), "none\n");
 	assert_string_equal(cat(*state, "subclusters/s1/status"), "running\n");
 	assert_string_equal(cat(*state, "subclusters/s2/status"), "launching\n");
 	assert_string_equal(cat(*state, "subclusters/s1/created"), "2023-11-14T22:13:20.000000Z\n");
@@ -789,6 +809,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_objects, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_promises, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vats, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_long_log, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_subclusters, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_absent, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_inodes, setup, teardown),

@@ -262,6 +262,7 @@ static int start(void **state)
 	struct fixture *f = &fixture;
 	struct broker b = { .mode = NORMAL };
 	int lease[2], control[2], page, fds[4], program;
+	char path[2 * DIR_MAX];
 
 	*state = f;
 	strcpy(f->dir, "/tmp/capstan-fsmount-XXXXXX");
@@ -294,8 +295,6 @@ static int start(void **state)
 	close(control[1]);
 	close(lease[0]);
 	command(f, NORMAL);	/* the state is committed */
-	char path[2 * DIR_MAX];
-
 	fds[0] = mount_fuse(f->mount);
 	fds[1] = open(dir_path(path, f->dir, "data.mdb"), O_RDONLY | O_CLOEXEC);
 	fchmod(fds[1], 0444);
