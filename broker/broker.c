@@ -4,7 +4,7 @@
  *
  * A round: wait for something to happen; let everything that can move, move; then look at time and at who waits outside.
  * Applied cranks share a transaction. It is committed when the kernel is idle, when something outside waits for what is in
- * it (a reply, a console line, a process to be started), or after GROUP_CRANKS cranks or GROUP_NS. What leaves the
+ * it (a reply, a console line, a process to be started), or after settings.group_cranks cranks or group_ms. What leaves the
  * machine's inside goes after the commit that contains its cause.
  */
 #include "broker.h"
@@ -23,8 +23,6 @@
 #include "sweep.h"
 #include "vat.h"
 
-#define GROUP_CRANKS	1000u
-#define GROUP_NS	UINT64_C(10000000)
 #define OUTSIDE_NS	UINT64_C(1000000)	/* while vats work, outside waiters get at most one commit in this time */
 #define TICK_MS		50			/* how often deadlines are looked at while something is in flight */
 #define STALL_NS	UINT64_C(50000000)	/* a round that took this much longer than it should was a stall (D6) */
@@ -267,7 +265,8 @@ static int commit_if_due(struct kernel *k, bool more)
 	int r;
 
 	due = k->dirty_since_ns &&
-	      (is_idle(k, more) || k->cranks_since_commit >= GROUP_CRANKS || now - k->dirty_since_ns >= GROUP_NS ||
+	      (is_idle(k, more) || k->cranks_since_commit >= k->settings.group_cranks ||
+	       now - k->dirty_since_ns >= k->settings.group_ms * 1000000 ||
 	       (outside && (!k->n_in_flight || now - k->last_commit_ns >= OUTSIDE_NS)));
 	if (due) {
 		r = kernel_commit(k);
@@ -361,6 +360,8 @@ static int serve(struct kernel *k)
 
 /* --- start and stop ---------------------------------------------------------------------------------------------------- */
 
+enum { SETTINGS_E_REFUSED = 1 };
+
 struct broker_options { bool serial, direct, no_mount; uint64_t uid_base; const char *run; };
 
 static int parse(int argc, char **argv, struct broker_options *o)
@@ -384,6 +385,30 @@ static int parse(int argc, char **argv, struct broker_options *o)
 		}
 	}
 	return 0;
+}
+
+/* Positive: refused, the line is in the log. */
+static int read_settings(struct kernel *k)
+{
+	char error[CONFIG_ERROR_MAX];
+	json_error_t where;
+	json_t *json;
+	int r;
+
+	settings_init(&k->settings);
+	if (fcntl(BROKER_FD_CONFIG, F_GETFD) < 0)
+		return 0;	/* no --config */
+	json = json_loadfd(BROKER_FD_CONFIG, JSON_REJECT_DUPLICATES, &where);
+	close(BROKER_FD_CONFIG);
+	if (!json) {
+		log_err("config: line %d: %s", where.line, where.text);
+		return SETTINGS_E_REFUSED;
+	}
+	r = settings_parse(json, &k->settings, error);
+	json_decref(json);
+	if (r > 0)
+		log_err("%s", error);
+	return r > 0 ? SETTINGS_E_REFUSED : r;
 }
 
 static int open_store(struct kernel *k, bool direct)
@@ -412,8 +437,10 @@ static int start(struct kernel *k, const struct broker_options *o)
 
 	if (fchdir(BROKER_FD_STORE_DIR) < 0)
 		return error_origin(errno);
-	r = loop_init(&k->loop);
-	if (r >= 0)
+	r = read_settings(k);
+	if (r == 0)
+		r = loop_init(&k->loop);
+	if (r == 0)
 		r = open_store(k, o->direct);
 	if (r)
 		return r;

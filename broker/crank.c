@@ -13,8 +13,6 @@
 #include "vat.h"
 
 #define NOTIFY_MAX_BYTES	(WIRE_MAX_FRAME / 2)	/* P7 */
-#define DIRT_DELIVERIES		200u			/* G4: deliveries, and gc'd krefs, between two */
-#define DIRT_GC			20u			/* bringOutYourDead of a vat */
 #define SYSCALLS_KEEP		(256u << 10)		/* buffers above this are given back after the crank */
 
 void crank_init(struct crank *c)
@@ -454,7 +452,8 @@ static int apply_delivery(struct kernel *k, struct vat *v)
 	row->killer_seq = 0;
 	if (c->work == WORK_GC)
 		row->n_dirt_gc += c->listed.n;
-	if (row->n_dirt_deliveries >= DIRT_DELIVERIES || row->n_dirt_gc >= DIRT_GC)
+	if (row->n_dirt_deliveries >= k->settings.reap_deliveries ||
+	    row->n_dirt_gc >= k->settings.reap_collected)	/* G4 */
 		row->flags |= VAT_F_REAP;
 	switch (c->work) {
 	case WORK_START:

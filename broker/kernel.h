@@ -12,6 +12,7 @@
 #ifndef CAPSTAN_KERNEL_H
 #define CAPSTAN_KERNEL_H
 
+#include "../lib/config.h"
 #include "control.h"
 #include "loop.h"
 #include "store.h"
@@ -57,6 +58,7 @@ struct kernel {
 	struct control *control;
 	struct code_store *code;
 	int spawner_fd;
+	struct settings settings;
 	bool serial;			/* --serial: one delivery in flight in the whole kernel */
 	bool stopping;
 	uint64_t uid_base;		/* 0: not root */

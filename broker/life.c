@@ -16,10 +16,6 @@
 #include "router.h"
 #include "sweep.h"
 
-#define DEATHS_MAX	3u				/* more than this many deaths … */
-#define DEATHS_WINDOW_US (60 * UINT64_C(1000000))	/* … in this time suspend the vat (V4) */
-#define POISON_DEATHS	2u				/* the same item killing so often */
-
 static void set_reason(struct kernel *k, struct vat *v, const char *reason)
 {
 	struct row_vat *row = vat_edit(k, v);
@@ -95,12 +91,12 @@ static int process_gone(struct kernel *k, struct vat *v)
 	return launch_vat_gone(k, v);
 }
 
-static unsigned recent_deaths(const struct row_vat *row, uint64_t now_us)
+static unsigned recent_deaths(const struct kernel *k, const struct row_vat *row, uint64_t now_us)
 {
 	unsigned i, n = 0;
 
 	for (i = 0; i < VAT_N_DEATHS && i < row->n_deaths; i++)
-		if (now_us - row->death_us[i] <= DEATHS_WINDOW_US)
+		if (row->death_us[i] && now_us - row->death_us[i] <= k->settings.deaths_window_ms * 1000)
 			n++;
 	return n;
 }
@@ -136,7 +132,7 @@ static int judge_death(struct kernel *k, struct vat *v, uint64_t killer, struct 
 	row->death_us[row->n_deaths++ % VAT_N_DEATHS] = now;
 	row->killer_count = killer && killer == row->killer_seq ? row->killer_count + 1 : killer != 0;
 	row->killer_seq = killer;
-	poison = row->killer_count >= POISON_DEATHS;
+	poison = row->killer_count >= k->settings.poison_deaths;
 	if (v->config->restart == RESTART_TERMINATE || (row->flags & VAT_F_LAUNCHING)) {
 		snprintf(reason, sizeof(reason), "died: %s", v->death);
 		return vat_terminate_in(k, v, reason);
@@ -160,8 +156,9 @@ static int judge_death(struct kernel *k, struct vat *v, uint64_t killer, struct 
 		return r;
 	if (poison)
 		snprintf(reason, sizeof(reason), "the same delivery killed it %u times: %s", row->killer_count, v->death);
-	else if (recent_deaths(row, now) > DEATHS_MAX)
-		snprintf(reason, sizeof(reason), "died %u times in 60 s, last: %s", recent_deaths(row, now), v->death);
+	else if (recent_deaths(k, row, now) > k->settings.deaths)
+		snprintf(reason, sizeof(reason), "died %u times in %" PRIu64 " ms, last: %s", recent_deaths(k, row, now),
+			 k->settings.deaths_window_ms, v->death);
 	else if (row->flags & VAT_F_HELD)
 		snprintf(reason, sizeof(reason), "%.60s; then died: %s", row->reason, v->death);
 	else

@@ -72,9 +72,12 @@ static bool pack_text(struct spawn_request *rq, const struct vat *v)
 	return true;
 }
 
-static uint64_t limit_or_default(uint64_t v)
+/* What the cluster says, else the operator, else 0: the spawner's default. */
+static uint64_t limit_or_default(uint64_t v, uint64_t fallback)
 {
-	return v == UINT64_MAX ? 0 : v;
+	if (v != UINT64_MAX)
+		return v;
+	return fallback != UINT64_MAX ? fallback : 0;
 }
 
 /* The program and the companion files as fds; CODE_E_MISSING with the place in `why`. */
@@ -117,9 +120,9 @@ static int spawn(struct kernel *k, struct vat *v)
 		.uid_offset = k->uid_base ? v->row.uid - k->uid_base : 0,
 		.incarnation = v->row.incarnation,
 		.runtime = v->config->host_runtime ? RUNTIME_HOST : RUNTIME_NONE,
-		.limits = { .memory = limit_or_default(v->config->limits.memory),
-			    .n_procs = limit_or_default(v->config->limits.n_procs),
-			    .n_files = limit_or_default(v->config->limits.n_files) },
+		.limits = { .memory = limit_or_default(v->config->limits.memory, k->settings.limits.memory),
+			    .n_procs = limit_or_default(v->config->limits.n_procs, k->settings.limits.n_procs),
+			    .n_files = limit_or_default(v->config->limits.n_files, k->settings.limits.n_files) },
 	};
 	int pair[2], fds[2 + SPAWN_MAX_FILES], r;
 	size_t n_fds = 1;

@@ -28,12 +28,8 @@ static void pick_limit(uint64_t *out, uint64_t configured, uint64_t unit)
 		*out = configured * unit;
 }
 
-static void set_limits(struct vat *v)
+static void pick_limits(struct vat_limits *l, const struct config_limits *c)
 {
-	const struct config_limits *c = &v->config->limits;
-	struct vat_limits *l = &v->limits;
-
-	*l = default_limits;
 	pick_limit(&l->deadline_ns, c->deadline_ms, 1000000);
 	pick_limit(&l->queue_messages, c->queue_messages, 1);
 	pick_limit(&l->queue_bytes, c->queue_bytes, 1);
@@ -43,6 +39,16 @@ static void set_limits(struct vat *v)
 	pick_limit(&l->imports, c->imports, 1);
 	pick_limit(&l->vatstore_bytes, c->vatstore_bytes, 1);
 	pick_limit(&l->log_lines, c->log_lines, 1);
+}
+
+/* The kernel's own defaults, then what its operator set, then what the cluster says. */
+static void set_limits(struct kernel *k, struct vat *v)
+{
+	struct vat_limits *l = &v->limits;
+
+	*l = default_limits;
+	pick_limits(l, &k->settings.limits);
+	pick_limits(l, &v->config->limits);
 	if (l->crank_bytes > WIRE_MAX_CRANK_BYTES)
 		l->crank_bytes = WIRE_MAX_CRANK_BYTES;
 }
@@ -128,7 +134,7 @@ static struct vat *vat_alloc(struct kernel *k, uint64_t number, struct config_va
 	v->config = config;
 	v->channel.source.fd = -1;
 	crank_init(&v->crank);
-	set_limits(v);
+	set_limits(k, v);
 	HASH_ADD(hh, k->vats, number, sizeof(v->number), v);
 	return v;
 }

@@ -201,9 +201,9 @@ static void limits_init(struct config_limits *limits)
 		*limit_slot(limits, &limits_table[i]) = UINT64_MAX;
 }
 
-static int parse_limits(const struct place *at, json_t *value, void *out, char *error)
+/* An object of whole numbers, each in its range, into the struct that the table's offsets are of. */
+static int parse_numbers(const struct place *at, json_t *value, const struct limit *table, size_t n, void *out, char *error)
 {
-	struct config_vat *vat = out;
 	const char *key;
 	json_t *v;
 
@@ -211,7 +211,7 @@ static int parse_limits(const struct place *at, json_t *value, void *out, char *
 		return invalid(at, error, "expected an object");
 	json_object_foreach(value, key, v) {
 		struct place here = { .up = at, .key = key };
-		const struct limit *l = limits_table, *end = l + ARRAY_LEN(limits_table);
+		const struct limit *l = table, *end = table + n;
 
 		while (l < end && strcmp(l->name, key))
 			l++;
@@ -221,9 +221,16 @@ static int parse_limits(const struct place *at, json_t *value, void *out, char *
 		    (uint64_t)json_integer_value(v) > l->max)
 			return invalid(&here, error, "expected a whole number of %s, %llu to %llu", l->unit,
 				       (unsigned long long)l->min, (unsigned long long)l->max);
-		*limit_slot(&vat->limits, l) = (uint64_t)json_integer_value(v);
+		*(uint64_t *)((char *)out + l->offset) = (uint64_t)json_integer_value(v);
 	}
 	return 0;
+}
+
+static int parse_limits(const struct place *at, json_t *value, void *out, char *error)
+{
+	struct config_vat *vat = out;
+
+	return parse_numbers(at, value, limits_table, ARRAY_LEN(limits_table), &vat->limits, error);
 }
 
 /* --- one vat ---------------------------------------------------------------------------------------------- */
@@ -694,4 +701,71 @@ void config_paths_deinit(struct config_paths *p)
 		free(p->paths[i]);
 	free(p->paths);
 	*p = (struct config_paths){ 0 };
+}
+
+/* --- the kernel's own settings ------------------------------------------------------------------------------- */
+
+static const struct limit restart_table[] = {
+	{ "deaths", "deaths", offsetof(struct settings, deaths), 0, VAT_N_DEATHS - 1 },
+	{ "windowMs", "milliseconds", offsetof(struct settings, deaths_window_ms), 1, UINT64_C(86400000) },
+	{ "sameDelivery", "deaths", offsetof(struct settings, poison_deaths), 1, 1000 },
+};
+static const struct limit reap_table[] = {
+	{ "deliveries", "deliveries", offsetof(struct settings, reap_deliveries), 1, 1000000000 },
+	{ "collected", "references", offsetof(struct settings, reap_collected), 1, 1000000000 },
+};
+static const struct limit commit_table[] = {
+	{ "cranks", "cranks", offsetof(struct settings, group_cranks), 1, 1000000 },
+	{ "ms", "milliseconds", offsetof(struct settings, group_ms), 1, 10000 },
+};
+
+static int parse_default_limits(const struct place *at, json_t *value, void *out, char *error)
+{
+	struct settings *s = out;
+
+	return parse_numbers(at, value, limits_table, ARRAY_LEN(limits_table), &s->limits, error);
+}
+
+static int parse_restart_settings(const struct place *at, json_t *value, void *out, char *error)
+{
+	return parse_numbers(at, value, restart_table, ARRAY_LEN(restart_table), out, error);
+}
+
+static int parse_reap_settings(const struct place *at, json_t *value, void *out, char *error)
+{
+	return parse_numbers(at, value, reap_table, ARRAY_LEN(reap_table), out, error);
+}
+
+static int parse_commit_settings(const struct place *at, json_t *value, void *out, char *error)
+{
+	return parse_numbers(at, value, commit_table, ARRAY_LEN(commit_table), out, error);
+}
+
+void settings_init(struct settings *s)
+{
+	*s = (struct settings){
+		.deaths = 3, .deaths_window_ms = 60000, .poison_deaths = 2,
+		.reap_deliveries = 200, .reap_collected = 20,
+		.group_cranks = 1000, .group_ms = 10,
+	};
+	limits_init(&s->limits);
+}
+
+int settings_parse(const json_t *json, struct settings *out, char error[CONFIG_ERROR_MAX])
+{
+	static const struct field fields[] = {
+		{ "limits", parse_default_limits, NULL },
+		{ "restart", parse_restart_settings, NULL },
+		{ "reap", parse_reap_settings, NULL },
+		{ "commit", parse_commit_settings, NULL },
+	};
+	struct place top = { .key = "config" };
+	struct settings s;
+	int r;
+
+	settings_init(&s);
+	r = parse_object(&top, (json_t *)json, fields, ARRAY_LEN(fields), &s, error);
+	if (r == 0)
+		*out = s;
+	return r;
 }

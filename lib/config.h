@@ -80,6 +80,24 @@ int config_paths(const struct config *c, struct config_paths *out);
 void config_paths_deinit(struct config_paths *p);
 size_t config_paths_index(const struct config_paths *p, const char *path);	/* SIZE_MAX: not there */
 
+/*
+ * The kernel's own configuration (`capstand --config FILE`): one JSON object, every field optional.
+ *
+ *	{ "limits": { … },			defaults for vats, fields as in a cluster's "limits"
+ *	  "restart": { "deaths": 3, "windowMs": 60000, "sameDelivery": 2 },
+ *	  "reap": { "deliveries": 200, "collected": 20 },
+ *	  "commit": { "cranks": 1000, "ms": 10 } }
+ */
+struct settings {
+	struct config_limits limits;
+	uint64_t deaths, deaths_window_ms;	/* more deaths than this in that time suspend a vat (V4) */
+	uint64_t poison_deaths;			/* one delivery that kills this often in a row is poison (V4) */
+	uint64_t reap_deliveries, reap_collected; /* bringOutYourDead after so much since the last (G4) */
+	uint64_t group_cranks, group_ms;	/* a group of cranks is committed after so many, or so long, at the latest */
+};
+void settings_init(struct settings *s);		/* the defaults */
+int settings_parse(const json_t *json, struct settings *out, char error[CONFIG_ERROR_MAX]);
+
 /* `[A-Za-z0-9._:-]{1,64}`, not "." or "..". */
 bool config_name_is_legal(const char *name, size_t len);
 
