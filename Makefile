@@ -95,7 +95,8 @@ LIBS_test_cli := -ljansson
 
 # The store and what reads it.
 STORE := broker/store.c broker/overlay.c broker/space.c $(LIB_SCHEMA) $(LIB_OMAP) $(LIB_BASE)
-UNIT_TESTS += test_store test_vatstore test_reader test_check test_fsck
+UNIT_TESTS += test_schema test_store test_vatstore test_reader test_check test_fsck
+LINK_test_schema := $(LIB_SCHEMA) $(LIB_BASE)
 LINK_test_store := $(STORE)
 LIBS_test_store := -llmdb
 LINK_test_vatstore := broker/vatstore.c $(STORE)
@@ -106,11 +107,14 @@ LINK_test_check := $(LIB_CHECK) broker/vatstore.c $(STORE)
 LIBS_test_check := -llmdb
 LINK_test_fsck := tools/fsck.c tools/output.c $(LIB_READER) $(LIB_CHECK) $(LIB_JSON) $(STORE)
 LIBS_test_fsck := -llmdb -ljansson
+FUZZERS += fuzz_rows
+LINK_fuzz_rows := $(LIB_SCHEMA) $(LIB_BASE)
 
 # The spawner's tests run real vats: capstan-vatd and a probe without a library.
-UNIT_TESTS += test_options test_uidblock test_spawner test_code test_lease
+UNIT_TESTS += test_options test_uidblock test_instance test_spawner test_code test_lease
 LINK_test_options := broker/options.c lib/util.c
 LINK_test_uidblock := broker/uidblock.c lib/util.c
+LINK_test_instance := broker/instance.c broker/uidblock.c lib/util.c
 LINK_test_spawner := broker/spawner.c broker/jail.c broker/fsmount.c lib/util.c
 LIBS_test_spawner := -lcap
 LINK_test_code := broker/code.c broker/loop.c lib/util.c
@@ -127,10 +131,11 @@ $(B)/unit/test_fs_mount: $(B)/bin/capstan-fs
 
 # The vat library, and the edges' half of smallcaps; vats run as processes with the test as their kernel.
 VATLIB := $(filter-out vatd/lib/main.c,$(LIBCAPSTAN))
-UNIT_TESTS += test_smallcaps test_vats
+UNIT_TESTS += test_smallcaps test_vats test_vatlib
 LINK_test_smallcaps := $(LIB_JSON) $(LIB_BASE)
 LIBS_test_smallcaps := -ljansson
 LINK_test_vats := $(LIB_WIRE) $(LIB_BASE)
+LINK_test_vatlib := $(VATLIB)
 $(B)/unit/test_vats: $(EXAMPLE_VATS:%=$(B)/vats/%) $(B)/vats/caller
 
 # --- rules -------------------------------------------------------------------------------------------------------

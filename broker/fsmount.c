@@ -21,8 +21,12 @@ void fsmount_detach(int run_fd)
 	char path[64];
 
 	mount_point(path, sizeof(path), run_fd);
-	/* EINVAL: not a mount point (any more). umount2 resolves the name without asking the server. */
-	for (int i = 0; i < MAX_STACKED && umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0; i++)
+	/*
+	 * EINVAL: not a mount point (any more). umount2 resolves the name without asking the server. MNT_FORCE aborts the
+	 * connection, which wakes its readers and a server that hangs in the kernel: without it that one could not be
+	 * reaped, not even after SIGKILL.
+	 */
+	for (int i = 0; i < MAX_STACKED && umount2(path, MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW) == 0; i++)
 		;
 }
 

@@ -13,7 +13,7 @@
 enum { FSMOUNT_E_FAILED = 1 };	/* *errorp says why, in words */
 /* Detach what a dead server left, then mount; *fdp is the connection for capstan-fs. */
 int fsmount_attach(int run_fd, int *fdp, char *error, size_t error_size);
-/* All mounts on RUN/fs go (MNT_DETACH); fine when there is none. */
+/* All mounts on RUN/fs go, their connections are aborted; fine when there is none. */
 void fsmount_detach(int run_fd);
 
 #endif

@@ -45,6 +45,7 @@ struct capstand {
 	int status_fd;			/* to the waiting parent, -1 in the foreground */
 	char *env[MAX_ENV + 1];		/* of the broker and capstan-fs */
 	char uid_base[16];
+	char run[4096];			/* absolute, for the broker's messages */
 };
 
 /* --- daemonising ------------------------------------------------------------------------------------------------- */
@@ -283,7 +284,7 @@ static void broker_argv(struct capstand *c, char **argv)
 		argv[n++] = c->uid_base;
 	}
 	argv[n++] = (char *)"--run";
-	argv[n++] = (char *)o->run;
+	argv[n++] = c->run;
 	argv[n] = NULL;
 }
 
@@ -330,6 +331,20 @@ static void on_stopping(void *ctx)
 	sd_notify(0, "STOPPING=1");
 }
 
+/* A relative --run means nothing to the broker, whose working folder is the root; nor should a daemon hold one busy. */
+static int find_run_path(struct capstand *c)
+{
+	char link[32];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", c->instance.run_fd);
+	n = readlink(link, c->run, sizeof(c->run) - 1);
+	if (n < 0)
+		return error_origin(errno);
+	c->run[n] = '\0';
+	return chdir("/") ? error_origin(errno) : 0;
+}
+
 /* --- the two roles ----------------------------------------------------------------------------------------------- */
 
 static int prepare(struct capstand *c)
@@ -348,8 +363,9 @@ static int prepare(struct capstand *c)
 	if (r)
 		return r;
 	service_environment(c);
-	if (!c->instance.privileged)
-		return 0;
+	r = find_run_path(c);
+	if (r || !c->instance.privileged)
+		return r;
 	snprintf(c->uid_base, sizeof(c->uid_base), "%u", c->instance.uids.base);
 	r = jail_build(&c->jail);
 	if (r < 0)

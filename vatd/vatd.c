@@ -117,7 +117,7 @@ static uint32_t check_privileges(void)
  */
 static const int allowed[] = {
 	SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_lseek, SYS_close, SYS_dup, SYS_dup2, SYS_dup3,
-	SYS_recvfrom, SYS_recvmsg, SYS_sendto, SYS_shutdown, SYS_getsockopt,
+	SYS_recvfrom, SYS_recvmsg, SYS_sendto, SYS_shutdown, SYS_getsockopt, SYS_getsockname, SYS_getpeername,
 	SYS_poll, SYS_ppoll, SYS_select, SYS_pselect6,
 	SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_wait, SYS_epoll_pwait, SYS_eventfd2, SYS_pipe2,
 	SYS_timerfd_create, SYS_timerfd_settime, SYS_timerfd_gettime, SYS_fstat,
