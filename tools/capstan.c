@@ -18,6 +18,7 @@
 
 #define DEFAULT_RUN_DIR		"/run/capstan"
 #define DEFAULT_STATE_DIR	"/var/lib/capstan"
+#define SHUTDOWN_WAIT_MS	20000
 #define TIMEOUT_MAX_S		2000000.0	/* poll counts milliseconds in an int */
 
 int fsck_main(const char *state_dir, bool json);	/* fsck.c */
@@ -106,7 +107,16 @@ static int request_for_vat(struct cli *cli, const char *method)
 static int cmd_restart(struct cli *cli) { return request_for_vat(cli, "restartVat"); }
 static int cmd_suspend(struct cli *cli) { return request_for_vat(cli, "suspendVat"); }
 static int cmd_resume(struct cli *cli) { return request_for_vat(cli, "resumeVat"); }
-static int cmd_shutdown(struct cli *cli) { return request_done(cli, "shutdown", json_object()); }
+
+/* The answer says that it will stop; the end of the connection, that it has. */
+static int cmd_shutdown(struct cli *cli)
+{
+	int r = request_done(cli, "shutdown", json_object());
+
+	if (!r)
+		client_wait_end(&cli->client, SHUTDOWN_WAIT_MS);
+	return r;
+}
 
 static int cmd_terminate(struct cli *cli)
 {

@@ -206,6 +206,23 @@ static int report_error(const json_t *error)
 			    "%s", message);
 }
 
+void client_wait_end(struct client *c, int timeout_ms)
+{
+	uint64_t deadline = now_monotonic_ns() + (uint64_t)timeout_ms * 1000000;
+	struct pollfd p = { .fd = c->fd, .events = POLLIN };
+	char buf[4096];
+
+	while (time_left(deadline)) {
+		ssize_t n;
+
+		if (poll(&p, 1, time_left(deadline)) <= 0)
+			continue;
+		n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
+		if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
+			return;
+	}
+}
+
 int client_call(struct client *c, const char *method, json_t *params, const int *fds, size_t n_fds, int timeout_ms,
 		json_t **resultp)
 {

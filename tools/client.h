@@ -31,4 +31,7 @@ void client_close(struct client *c);
 int client_call(struct client *c, const char *method, json_t *params, const int *fds, size_t n_fds, int timeout_ms,
 		json_t **resultp);
 
+/* Wait until the other side closes, but no longer than timeout_ms. */
+void client_wait_end(struct client *c, int timeout_ms);
+
 #endif

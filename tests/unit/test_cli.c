@@ -241,10 +241,8 @@ static void run_words(bool with_run, const char *const *words, const struct step
 		assert_true(fd >= 0);
 		for (size_t i = 0; i < n_steps; i++)
 			play_step(fd, &steps[i]);
-		if (!steps[n_steps - 1].answer)
-			shutdown(fd, SHUT_RDWR);
-		else
-			assert_null(read_request(fd));	/* and no more than that */
+		shutdown(fd, steps[n_steps - 1].answer ? SHUT_WR : SHUT_RDWR);
+		assert_null(read_request(fd));	/* and no more than that */
 		close(fd);
 	}
 	finish(pid);
