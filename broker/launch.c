@@ -285,9 +285,9 @@ static int make_subcluster(struct kernel *k, struct launch *l, struct config *co
 	return subcluster_save(k, l->number, &row);
 }
 
-static int note_code(struct kernel *k, const uint8_t hash[CODE_HASH_LEN])
+static int note_code(struct kernel *k, const uint8_t hash[CODE_HASH_LEN], uint64_t size)
 {
-	struct row_code row = { .added_us = now_realtime_us() };
+	struct row_code row = { .size = size, .added_us = now_realtime_us() };
 	const void *val;
 	size_t len;
 	int r;
@@ -318,7 +318,8 @@ static int prepare_config(struct kernel *k, struct config *config, const struct 
 }
 
 int launch_begin(struct kernel *k, struct config *config, const json_t *json, const struct config_paths *paths,
-		 const uint8_t (*hashes)[CODE_HASH_LEN], struct control_request *request, char error[CONFIG_ERROR_MAX])
+		 const uint8_t (*hashes)[CODE_HASH_LEN], const uint64_t *sizes, struct control_request *request,
+		 char error[CONFIG_ERROR_MAX])
 {
 	struct launch *l;
 	size_t i;
@@ -341,7 +342,7 @@ int launch_begin(struct kernel *k, struct config *config, const json_t *json, co
 	config->n_services = 0;
 	r = kernel_savepoint(k);
 	for (i = 0; r >= 0 && i < paths->n; i++)
-		r = note_code(k, hashes[i]);
+		r = note_code(k, hashes[i], sizes[i]);
 	if (r >= 0)
 		r = make_subcluster(k, l, config, json);
 	config->n_vats = 0;

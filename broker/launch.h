@@ -18,11 +18,12 @@
 enum { LAUNCH_E_REFUSED = 1 };	/* `error` says why; nothing was made */
 
 /*
- * Takes `config`; paths[i] is in the code store as hashes[i]. The request is answered when the launch succeeded, or
+ * Takes `config`; paths[i] is in the code store as hashes[i], sizes[i] bytes. The request is answered when the launch succeeded, or
  * failed and left nothing behind.
  */
 int launch_begin(struct kernel *k, struct config *config, const json_t *json, const struct config_paths *paths,
-		 const uint8_t (*hashes)[CODE_HASH_LEN], struct control_request *request, char error[CONFIG_ERROR_MAX]);
+		 const uint8_t (*hashes)[CODE_HASH_LEN], const uint64_t *sizes, struct control_request *request,
+		 char error[CONFIG_ERROR_MAX]);
 
 /* What happened to a vat; each may only note it. */
 int launch_vat_started(struct kernel *k, struct vat *v);	/* its startVat was applied */

@@ -206,6 +206,7 @@ struct arrival {
 	json_t *json;
 	struct config_paths paths;
 	uint8_t (*hashes)[CODE_HASH_LEN];
+	uint64_t *sizes;
 	size_t n_pending;
 	char error[CONFIG_ERROR_MAX + 64];
 	bool failed;
@@ -218,6 +219,7 @@ static void arrival_free(struct arrival *a)
 	json_decref(a->json);
 	config_paths_deinit(&a->paths);
 	free(a->hashes);
+	free(a->sizes);
 	free(a);
 }
 
@@ -231,7 +233,7 @@ static int arrival_finish(struct arrival *a)
 		control_error(a->request, CONTROL_INVALID_PARAMS, NULL, "%s", a->error);
 	} else {
 		r = launch_begin(a->kernel, TAKE_PTR(a->config), a->json, &a->paths,
-				 (const uint8_t(*)[CODE_HASH_LEN])a->hashes, a->request, error);
+				 (const uint8_t(*)[CODE_HASH_LEN])a->hashes, a->sizes, a->request, error);
 		if (r > 0)
 			control_error(a->request, CONTROL_INVALID_PARAMS, NULL, "%s", error);
 	}
@@ -244,12 +246,12 @@ static int on_code(void *ctx, const char *error, const uint8_t hash[CODE_HASH_LE
 	struct arriving *in = ctx;
 	struct arrival *a = in->arrival;
 
-	(void)size;
 	if (error) {
 		a->failed = true;
 		snprintf(a->error, sizeof(a->error), "%s: %s", a->paths.paths[in->index], error);
 	} else {
 		memcpy(a->hashes[in->index], hash, CODE_HASH_LEN);
+		a->sizes[in->index] = size;
 	}
 	free(in);
 	return --a->n_pending ? 0 : arrival_finish(a);
@@ -330,7 +332,8 @@ static int launch_subcluster(void *ctx, struct control_request *r, json_t *param
 		return e < 0 ? e : 0;
 	}
 	a->hashes = calloc(a->paths.n + 1, CODE_HASH_LEN);
-	if (!a->hashes)
+	a->sizes = calloc(a->paths.n + 1, sizeof(*a->sizes));
+	if (!a->hashes || !a->sizes)
 		return error_origin(ENOMEM);
 	return start_arrival(a, fds);
 }
