@@ -20,6 +20,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -32,28 +33,83 @@
 
 /* --- the prepared namespaces ------------------------------------------------------------------------------------- */
 
-static int make_empty_root(void)
+#define ROOT_FLAGS	(MS_NOSUID | MS_NODEV)
+
+/* What `runtime host` shows of the host: programs, libraries, and what the dynamic linker and interpreters look up. */
+static const char *const host_paths[] = { "usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc/ld.so.cache",
+					  "etc/alternatives", "etc/localtime", "etc/ssl/certs", "etc/ssl/openssl.cnf",
+					  "etc/perl", "etc/python3", "dev/null", "dev/zero", "dev/full", "dev/random",
+					  "dev/urandom" };
+static const char *const own_folders[] = { "dev", "etc", "etc/ssl", "proc", "vat", "tmp" };
+
+/* Show /NAME of the host as NAME of the new root, which is the working folder. What the host lacks is left out. */
+static int show_host_path(const char *name)
+{
+	char from[64], target[256];
+	struct stat st;
+	ssize_t n;
+	int fd;
+
+	snprintf(from, sizeof(from), "/%s", name);
+	if (lstat(from, &st))
+		return 0;
+	if (S_ISLNK(st.st_mode)) {
+		n = readlink(from, target, sizeof(target) - 1);
+		if (n < 0)
+			return -1;
+		target[n] = '\0';
+		return symlink(target, name);
+	}
+	if (S_ISDIR(st.st_mode)) {
+		if (mkdir(name, 0755))
+			return -1;
+	} else {
+		fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+		if (fd < 0)
+			return -1;
+		close(fd);
+	}
+	if (mount(from, name, NULL, MS_BIND, NULL))
+		return -1;
+	/* Device nodes must work, and nothing below /dev is a folder. */
+	return mount(NULL, name, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | (S_ISCHR(st.st_mode) ? 0 : MS_NODEV),
+		     NULL);
+}
+
+static int show_host(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(own_folders); i++)
+		if (mkdir(own_folders[i], 0755))
+			return -1;
+	for (size_t i = 0; i < ARRAY_LEN(host_paths); i++)
+		if (show_host_path(host_paths[i]))
+			return -1;
+	return symlink("/proc/self/fd", "dev/fd");
+}
+
+static int make_root(bool host)
 {
 	/* Nothing that happens here may reach the host's mount table. */
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		return -1;
 	/* Over /proc for want of a folder that is sure to exist; it lies below the old root and leaves with it. */
-	if (mount("capstan-jail", "/proc", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,nr_inodes=2,mode=0555"))
+	if (mount("capstan-jail", "/proc", "tmpfs", ROOT_FLAGS, host ? "size=64k,mode=0755" : "size=4k,nr_inodes=2,mode=0555"))
 		return -1;
-	if (chdir("/proc") || syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
+	if (chdir("/proc") || (host && show_host()))
 		return -1;
-	return mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+	if (syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
+		return -1;
+	return mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOEXEC | ROOT_FLAGS, NULL);
 }
 
 /* The helper that enters new namespaces and then only lives until its parent has opened them. */
-static _Noreturn void namespace_helper(int up, int down)
+static _Noreturn void namespace_helper(int flags, bool host, int up, int down)
 {
 	int e = 0;
 	char byte;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) || make_empty_root() ||
-	    sethostname("vat", 3))
+	if (unshare(flags) || make_root(host) || ((flags & CLONE_NEWUTS) && sethostname("vat", 3)))
 		e = errno;
 	if (write(up, &e, sizeof(e)) == sizeof(e))
 		while (read(down, &byte, 1) > 0)
@@ -61,22 +117,32 @@ static _Noreturn void namespace_helper(int up, int down)
 	_exit(0);
 }
 
-static int open_namespaces(struct jail *j, pid_t pid)
+static int open_namespace(pid_t pid, const char *name, int *fdp)
 {
-	static const char *const names[JAIL_N_NS] = { "mnt", "net", "ipc", "uts" };
 	char path[64];
 
-	for (size_t i = 0; i < JAIL_N_NS; i++) {
-		snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, names[i]);
-		j->ns[i] = open(path, O_RDONLY | O_CLOEXEC);
-		if (j->ns[i] < 0)
-			return JAIL_E_UNAVAILABLE;
-	}
-	return 0;
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, name);
+	*fdp = open(path, O_RDONLY | O_CLOEXEC);
+	return *fdp < 0 ? JAIL_E_UNAVAILABLE : 0;
 }
 
-int jail_build(struct jail *j)
+static int open_namespaces(struct jail *j, pid_t pid, bool host)
 {
+	int r = open_namespace(pid, "mnt", &j->ns[host ? JAIL_NS_HOST_MNT : JAIL_NS_MNT]);
+
+	if (!r && !host)
+		r = open_namespace(pid, "net", &j->ns[JAIL_NS_NET]);
+	if (!r && !host)
+		r = open_namespace(pid, "ipc", &j->ns[JAIL_NS_IPC]);
+	if (!r && !host)
+		r = open_namespace(pid, "uts", &j->ns[JAIL_NS_UTS]);
+	return r;
+}
+
+/* One helper for each root; the one with the empty root also brings the other namespaces. */
+static int build_with_helper(struct jail *j, bool host)
+{
+	const int flags = CLONE_NEWNS | (host ? 0 : CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS);
 	int up[2], down[2], e = EIO, r = JAIL_E_UNAVAILABLE;
 	pid_t pid;
 
@@ -92,21 +158,33 @@ int jail_build(struct jail *j)
 	if (pid == 0) {
 		close(up[0]);
 		close(down[1]);
-		namespace_helper(up[1], down[0]);
+		namespace_helper(flags, host, up[1], down[0]);
 	}
 	close(up[1]);
 	close(down[0]);
 	if (pid > 0 && read(up[0], &e, sizeof(e)) == sizeof(e) && !e) {
-		r = open_namespaces(j, pid);
+		r = open_namespaces(j, pid, host);
 		e = errno;
 	}
 	close(up[0]);
 	close(down[1]);
 	if (pid > 0)
 		waitpid(pid, NULL, 0);
-	if (r)
-		jail_deinit(j);
 	errno = e;
+	return r;
+}
+
+int jail_build(struct jail *j)
+{
+	int r = build_with_helper(j, false), e;
+
+	if (!r)
+		r = build_with_helper(j, true);
+	if (r) {
+		e = errno;
+		jail_deinit(j);
+		errno = e;
+	}
 	return r;
 }
 
@@ -162,6 +240,45 @@ static int step_oom(struct stage *g)
 	return 0;
 }
 
+static int copy_file(int from, const char *to)
+{
+	_cleanup_close_ int fd = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+	struct stat st;
+	off_t at = 0;
+
+	if (fd < 0 || fstat(from, &st) || fchmod(fd, 0444))
+		return -1;
+	while (at < st.st_size)
+		if (sendfile(fd, from, &at, st.st_size - at) <= 0)
+			return -1;
+	return 0;
+}
+
+/* The companion files under their names. Copies: their originals lie in memory files, which cannot be mounted. */
+static int show_companions(const struct jail_process *p)
+{
+	char path[SPAWN_TEXT + 8];
+
+	if (p->n_fds < 2)
+		return 0;
+	if (mount("capstan-files", "/vat", "tmpfs", ROOT_FLAGS | MS_NOEXEC, "mode=0755"))
+		return -1;
+	for (size_t i = 1; i < p->n_fds; i++) {
+		snprintf(path, sizeof(path), "/vat/%s", p->file_names[i - 1]);
+		if (copy_file(p->fds[i], path))
+			return -1;
+	}
+	return mount(NULL, "/vat", NULL, MS_REMOUNT | MS_RDONLY | MS_NOEXEC | ROOT_FLAGS, NULL);
+}
+
+/* A copy of the prepared root, with a /proc that shows the vat's own pid namespace, and its files. */
+static int finish_host_root(const struct jail_process *p)
+{
+	if (unshare(CLONE_NEWNS) || mount("proc", "/proc", "proc", ROOT_FLAGS | MS_NOEXEC, NULL))
+		return -1;
+	return show_companions(p);
+}
+
 /* Before the fds are sorted (the namespaces are fds) and before the uid changes (entering needs capabilities). */
 static int step_namespaces(struct stage *g)
 {
@@ -170,13 +287,14 @@ static int step_namespaces(struct stage *g)
 	if (!has_namespaces(p))
 		return 0;
 	for (size_t i = 0; i < JAIL_N_NS; i++) {
-		if (i == JAIL_NS_MNT && p->host_runtime)
-			continue;	/* an interpreter needs the host's files */
+		if (i == (p->host_runtime ? JAIL_NS_MNT : JAIL_NS_HOST_MNT))
+			continue;
 		if (setns(p->jail->ns[i], 0))
 			return -1;
 	}
-	if (!p->host_runtime)
-		g->isolation |= SPAWN_ISO_NAMESPACES;
+	if (p->host_runtime)
+		return finish_host_root(p);
+	g->isolation |= SPAWN_ISO_NAMESPACES;	/* which says: an empty root */
 	return 0;
 }
 

@@ -18,12 +18,16 @@
 
 #include "../vatd/stage.h"
 
-/* Namespaces made once and entered by every vat: an empty read-only root, no network, no System V IPC, no host name. */
-enum { JAIL_NS_MNT, JAIL_NS_NET, JAIL_NS_IPC, JAIL_NS_UTS, JAIL_N_NS };
+/*
+ * Namespaces made once and entered by every vat: no network, no System V IPC, no host name, and one of two read-only
+ * roots: empty, or (for `runtime host`) one with the host's programs and libraries, a few devices, and places for /proc
+ * and for the companion files in /vat, which each vat gets as its own.
+ */
+enum { JAIL_NS_MNT, JAIL_NS_HOST_MNT, JAIL_NS_NET, JAIL_NS_IPC, JAIL_NS_UTS, JAIL_N_NS };
 struct jail {
 	int ns[JAIL_N_NS];	/* -1 in all: not built */
 };
-#define JAIL_INIT { .ns = { -1, -1, -1, -1 } }
+#define JAIL_INIT { .ns = { -1, -1, -1, -1, -1 } }
 
 enum { JAIL_E_UNAVAILABLE = 1 };	/* the host refuses; errno says how */
 int jail_build(struct jail *j);
@@ -47,6 +51,7 @@ struct jail_process {
 	/* vats only; program_fd -1 means a service */
 	int program_fd;
 	bool host_runtime;
+	const char *const *file_names;	/* n_fds - 1 of them: of fds[1] and on, shown in /vat (runtime host) */
 	const struct jail *jail;
 	struct jail_limits limits;
 };

@@ -258,7 +258,8 @@ static int vat_start(struct spawner *s, const struct spawn_request *rq, const ch
 		.set_ids = s->config->privileged,
 		.uid = s->config->uid_base + rq->uid_offset, .gid = s->config->uid_base + rq->uid_offset,
 		.oom_score = "900",
-		.program_fd = fds[1], .host_runtime = rq->runtime == RUNTIME_HOST, .jail = s->config->jail,
+		.program_fd = fds[1], .host_runtime = rq->runtime == RUNTIME_HOST,
+		.file_names = strings + rq->n_args, .jail = s->config->jail,
 		.limits = limits_of(rq),
 	};
 	struct stage_report report;
