@@ -36,7 +36,8 @@ LIB_OMAP   := lib/omap.c
 
 CAPSTAND := broker/main.c broker/options.c broker/uidblock.c broker/instance.c broker/spawner.c broker/jail.c \
 	broker/fsmount.c \
-	broker/broker.c broker/kernel.c broker/loop.c broker/store.c broker/overlay.c broker/vatstore.c broker/space.c \
+	broker/broker.c broker/boot.c broker/kernel.c broker/loop.c broker/store.c broker/overlay.c broker/vatstore.c \
+	broker/space.c \
 	broker/channel.c broker/translate.c broker/clist.c broker/object.c broker/promise.c broker/queue.c \
 	broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/sweep.c broker/vat.c broker/life.c broker/process.c \
 	broker/launch.c broker/service.c broker/control.c broker/methods.c broker/code.c broker/lease.c \
