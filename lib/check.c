@@ -55,7 +55,9 @@ struct check {
 	size_t n_slots, n_tallies;
 	struct vat_tally *vats;		/* by number */
 	size_t n_vats, vats_size;
-	uint64_t n_space_rows;		/* VATSTORE rows met by walks from vats */
+	uint64_t n_space_rows;		/* VATSTORE rows of known vats and of linked spaces */
+	uint64_t n_walked_rows;		/* those that walks from vats have met */
+	bool tangled;			/* two links lead to one space: walking would take too long */
 };
 
 /* --- saying it ------------------------------------------------------------------------------------------------- */
@@ -1089,6 +1091,8 @@ static int check_vatstore(struct check *c, const struct vat_tally *v)
 	size_t len;
 	int r;
 
+	if (c->tangled)
+		return 0;
 	vatwalk_init(&walk, source_next, c->src, v->number, NULL, 0);
 	while (!(r = vatwalk_step(&walk, &val, &len)))
 		bytes += walk.key_len + len;
@@ -1096,7 +1100,7 @@ static int check_vatstore(struct check *c, const struct vat_tally *v)
 		return error_trace(r);
 	if (r == VATWALK_E_DAMAGED)
 		problem(c, T_VAT, v->number, "its vatstore is damaged");
-	c->n_space_rows += walk.n_rows;
+	c->n_walked_rows += walk.n_rows;
 	/* While it is being deleted, the total waits for the end. */
 	if (!v->sweep_all)
 		same_number(c, T_VAT, v->number, "vatstore_bytes", v->row.vatstore_bytes, bytes);
@@ -1147,9 +1151,28 @@ static int check_vat(struct check *c, const struct vat_tally *v)
 	return r < 0 ? error_trace(r) : 0;
 }
 
+/* Links are kept among the tallies, under numbers that no kref has. */
+static int see_link(struct check *c, const struct row *row, uint64_t link)
+{
+	struct tally *t;
+	int r;
+
+	r = tally_take(c, link | REF_MINUS, &t);
+	if (r < 0)
+		return error_trace(r);
+	if (t->row) {
+		row_problem(c, row, "links to the space of another row");
+		c->tangled = true;
+	}
+	t->row = true;
+	return 0;
+}
+
 static int see_vatstore(struct check *c, const struct row *row)
 {
 	uint64_t space = key_part(row, 0);
+	struct vatstore_row v;
+	int r;
 
 	if (space & VATSTORE_SPACE) {
 		if ((space & ~VATSTORE_SPACE) >= c->counters[NEXT_SPACE])
@@ -1157,8 +1180,13 @@ static int see_vatstore(struct check *c, const struct row *row)
 	} else if (!vat_known(c, row, space)) {
 		return 0;
 	}
-	c->n_space_rows--;
-	return 0;
+	c->n_space_rows++;
+	if (!vatstore_row_read(row->val, row->len, row->key_len - 8, &v)) {
+		row_problem(c, row, "the row does not read");
+		return 0;
+	}
+	r = v.link ? see_link(c, row, v.link) : 0;
+	return r < 0 ? error_trace(r) : 0;
 }
 
 /* --- the rest -------------------------------------------------------------------------------------------------- */
@@ -1277,7 +1305,7 @@ static const struct { enum table t; row_fn fn; } passes[] = {
 	{ T_NOTIFYING, see_notifying }, { T_VALUE, see_value }, { T_FORWARD, see_forward }, { T_DECIDED, see_decided },
 	{ T_SUBSCRIBER, see_subscriber }, { T_HOLD, see_hold }, { T_SERVICE, see_service },
 	{ T_SERVICE_OF, see_service_of }, { T_OBJECT, see_object }, { T_PROMISE, see_promise }, { T_GC, see_gc },
-	{ T_LOG, see_log }, { T_CODE, see_code }, { T_ASIDE, see_aside },
+	{ T_LOG, see_log }, { T_CODE, see_code }, { T_ASIDE, see_aside }, { T_VATSTORE, see_vatstore },
 };
 
 static int run(struct check *c)
@@ -1289,12 +1317,11 @@ static int run(struct check *c)
 		r = each(c, passes[i].t, passes[i].fn);
 	for (size_t i = 0; !r && i < c->n_vats; i++)
 		r = check_vat(c, &c->vats[i]);
-	if (!r)
-		r = each(c, T_VATSTORE, see_vatstore);
 	if (r < 0)
 		return error_trace(r);
-	if (c->n_space_rows)
-		problem(c, T_VATSTORE, 0, "%lld rows belong to no vat", -(long long)c->n_space_rows);
+	if (!c->tangled && c->n_space_rows > c->n_walked_rows)
+		problem(c, T_VATSTORE, 0, "%llu rows are not reached from any vat",
+			(unsigned long long)(c->n_space_rows - c->n_walked_rows));
 	check_cycles(c);
 	check_rows(c);
 	return 0;

@@ -28,6 +28,8 @@ static int next_row(struct vatwalk *w, struct vatstore_row *row)
 		return VATWALK_E_END;
 	if (key_len > sizeof from || !vatstore_row_read(val, len, key_len - 8, row))
 		return VATWALK_E_DAMAGED;
+	if (key_len == 8 && w->depth > 1)
+		return VATWALK_E_DAMAGED;	/* that key ends in the row above */
 	w->key_len = at + key_len - 8;
 	memcpy(w->key + at, (const uint8_t *)key + 8, key_len - 8);
 	w->inside = true;
@@ -49,7 +51,8 @@ int vatwalk_step(struct vatwalk *w, const void **valp, size_t *lenp)
 
 	while (w->depth) {
 		if (w->link) {
-			if (w->depth == VATSTORE_DEPTH)
+			/* Spaces are numbered as they are made, and inner ones are made later: no cycle can look right. */
+			if (w->depth == VATSTORE_DEPTH || w->link <= w->spaces[w->depth - 1])
 				return VATWALK_E_DAMAGED;
 			w->spaces[w->depth++] = w->link;
 			w->link = 0;

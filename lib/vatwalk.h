@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Walking all of a vat's own store in byte order of its keys, through the tree of rows that lib/schema.h describes, over
- * whatever reads rows: a snapshot (capstan-fs, the checker) or a live store. Total on damaged rows; a tree that is a
- * cycle ends at VATSTORE_DEPTH.
+ * whatever reads rows: a snapshot (capstan-fs, the checker) or a live store. Total on damaged rows, and it ends; but a
+ * damaged tree in which many links lead to one space is walked as often as they say (the checker looks for that
+ * before it walks).
  */
 #ifndef CAPSTAN_VATWALK_H
 #define CAPSTAN_VATWALK_H

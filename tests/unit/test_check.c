@@ -354,7 +354,7 @@ static const struct damage damages[] = {
 	{ "log v7 1: v7 is not known", T_LOG, 7, 1, PUT, sizeof(struct row_log), 0, 0 },
 	{ "aside 1: the row does not read", T_ASIDE, 1, 0, PUT, 3, 0, 0 },
 	{ "vatstore 5 : v5 is not known", T_VATSTORE, 5, 0, PUT, 8, 0, 0 },
-	{ "vatstore 0: 1 rows belong to no vat", T_VATSTORE, VATSTORE_SPACE | 99, 0, PUT, 8, 0, 0 },
+	{ "vatstore 0: 1 rows are not reached from any vat", T_VATSTORE, VATSTORE_SPACE | 99, 0, PUT, 8, 0, 0 },
 	{ "queue r3 1: endpoint r3 is not known", T_QUEUE, (UINT64_C(2) << ENDPOINT_SHIFT) | 3, 1, PUT,
 	  sizeof(struct row_item) + 8, 0, 0 },
 	{ "value kp1: a value of a promise that is not settled", T_VALUE, KP(1), 0, PUT, 8, 0, 0 },
@@ -400,6 +400,30 @@ static void test_damages(void **state)
 		assert_int_equal(store_rollback(s), 0);
 	}
 	check_clean(s);
+	store_free(s);
+}
+
+/* Links that all lead to one space, eleven deep: 30 to the eleventh paths. The checker says so instead of walking. */
+static void test_tangled(void **state)
+{
+	struct store *s = build(*state);
+	struct lines l = { .want = "links to the space of another row" };
+	uint8_t key[8 + VATSTORE_PREFIX], row[16] = { 8 };
+	uint64_t link;
+
+	memset(key, 'x', sizeof key);
+	for (uint64_t depth = 1; depth <= VATSTORE_DEPTH; depth++) {
+		link = VATSTORE_SPACE | (100 + depth);
+		memcpy(row + 8, &link, 8);
+		put_be64(key, depth == 1 ? 1 : link - 1);
+		for (uint8_t i = 0; i < 30; i++) {
+			key[8] = i;
+			must_put(s, T_VATSTORE, key, sizeof key, row, sizeof row);
+		}
+	}
+	put_meta(s, META_NEXT_SPACE, 1000);
+	check(s, &l);
+	assert_int_equal(l.found, 29 * VATSTORE_DEPTH);
 	store_free(s);
 }
 
@@ -551,6 +575,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		dir_test(test_damages),
+		dir_test(test_tangled),
 		dir_test(test_two_rows),
 		dir_test(test_every_row),
 	};
