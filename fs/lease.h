@@ -13,7 +13,7 @@
 #include "../lib/util.h"
 
 #define LEASE_WAIT_MS	1000	/* for one answer, then the reader is told EIO */
-#define LEASE_KEEP_MS	100	/* a lease older than this is not used again: what is begun under it needs time too */
+#define LEASE_KEEP_MS	100	/* an older lease is not used again: what begins under it needs time too */
 
 enum lease_outcome {
 	LEASE_E_GONE = 1,	/* the broker hung up */

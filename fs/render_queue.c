@@ -8,7 +8,7 @@
 
 #include "../lib/smallcaps.h"
 
-#define HOLDERS_MAX	100000u		/* endpoints merged; ids past that are not shown (and the text is long since cut) */
+#define HOLDERS_MAX	100000u		/* endpoints merged; with more, the text is cut long before */
 
 static void method_cell(struct text *t, const struct capdata *methargs)
 {

@@ -23,13 +23,15 @@ static int clist_side(struct view *v, struct text *t, const char *key, endpoint_
 	if (r < 0)
 		return r;
 	if (!r)
-		text_printf(t, " %s %s", vref_format(vref, buf), flags & CLIST_F_REACHABLE ? "reachable" : "recognizable");
+		text_printf(t, " %s %s", vref_format(vref, buf),
+			    flags & CLIST_F_REACHABLE ? "reachable" : "recognizable");
 	text_str(t, "\n");
 	return 0;
 }
 
 /* Endpoints of a table (kref, endpoint): how many, then a line each. */
-static int endpoint_lines(struct view *v, struct text *t, enum table table, kref_t ref, const char *many, const char *one)
+static int endpoint_lines(struct view *v, struct text *t, enum table table, kref_t ref, const char *many,
+			  const char *one)
 {
 	uint64_t n = 0, e;
 	struct scan s;
@@ -108,7 +110,8 @@ static int object_kind(struct view *v, struct text *t, kref_t ref, const struct 
 	else if (vref_equal(vref, VREF_ROOT))
 		text_str(t, "kind: root\n");
 	else
-		text_printf(t, "kind: %s\n", vref_is_durable(vref) ? "durable" : vref_is_virtual(vref) ? "virtual" : "plain");
+		text_printf(t, "kind: %s\n",
+			    vref_is_durable(vref) ? "durable" : vref_is_virtual(vref) ? "virtual" : "plain");
 	return 0;
 }
 
@@ -122,7 +125,8 @@ int render_object(struct view *v, uint64_t id, struct text *t)
 	r = view_object(v, ref, &row);
 	if (r)
 		return r;
-	r = view_standing(v, (endpoint_t){ row.owner }, row.owner_incarnation, row.flags & OBJECT_F_SURVIVES, &standing);
+	r = view_standing(v, (endpoint_t){ row.owner }, row.owner_incarnation, row.flags & OBJECT_F_SURVIVES,
+			  &standing);
 	if (r)
 		return r;
 	if (standing == STANDING_NONE)
@@ -133,8 +137,9 @@ int render_object(struct view *v, uint64_t id, struct text *t)
 	r = object_kind(v, t, ref, &row);
 	if (r)
 		return r;
-	text_printf(t, "refcount: %llu reachable %llu recognizable\nrevoked: %s\n", (unsigned long long)row.n_reachable,
-		    (unsigned long long)row.n_recognizable, row.flags & OBJECT_F_REVOKED ? "yes" : "no");
+	text_printf(t, "refcount: %llu reachable %llu recognizable\nrevoked: %s\n",
+		    (unsigned long long)row.n_reachable, (unsigned long long)row.n_recognizable,
+		    row.flags & OBJECT_F_REVOKED ? "yes" : "no");
 	r = endpoint_lines(v, t, T_IMPORTER, ref, "importers", "importer");
 	if (r)
 		return r;

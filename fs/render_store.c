@@ -111,7 +111,7 @@ static bool parse_slots(struct value_slots *s, const char *p, const char *end)
 	return true;
 }
 
-/* What the vat knows by a vref is shown by the kernel's name for it, which leads on; a vref that it has lost, as it is. */
+/* A vref is shown by the kernel's name for it, which leads on; one that the vat has lost, as it is. */
 static const char *slot_text(void *ctx, uint64_t slot, char buf[40])
 {
 	struct value_slots *s = ctx;
@@ -140,7 +140,8 @@ static void show_value(struct view *v, uint64_t vat, const struct store_entry *e
 	if (line && !parse_slots(&slots, line + 1, end)) {
 		text_escaped(t, body, e->len);
 	} else {
-		text = smallcaps_render(body, (size_t)((line ? line : end) - body), slots.vrefs, slots.n, slot_text, &slots);
+		text = smallcaps_render(body, (size_t)((line ? line : end) - body), slots.vrefs, slots.n, slot_text,
+					&slots);
 		if (text)
 			text_str(t, text);
 		else

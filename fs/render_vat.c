@@ -78,7 +78,8 @@ int render_vat_isolation(struct view *v, uint64_t id, struct text *t)
 	static const struct { uint32_t bit; const char *name; } layers[] = {
 		{ SPAWN_ISO_UID, "uid" }, { SPAWN_ISO_NOCAPS, "nocaps" }, { SPAWN_ISO_NNP, "nnp" },
 		{ SPAWN_ISO_FDS, "fds" }, { SPAWN_ISO_SECCOMP, "seccomp" }, { SPAWN_ISO_LANDLOCK, "landlock" },
-		{ SPAWN_ISO_NAMESPACES, "namespaces" }, { SPAWN_ISO_CGROUP, "cgroup" }, { SPAWN_ISO_RLIMITS, "rlimits" },
+		{ SPAWN_ISO_NAMESPACES, "namespaces" }, { SPAWN_ISO_CGROUP, "cgroup" },
+		{ SPAWN_ISO_RLIMITS, "rlimits" },
 	};
 	const char *between = "";
 	struct row_vat row;
@@ -299,7 +300,8 @@ int render_vat_log(struct view *v, uint64_t id, struct text *t)
 			continue;
 		}
 		text_time(t, row.time_us);
-		text_printf(t, " %u %s ", row.incarnation, row.level < ARRAY_LEN(level) ? level[row.level] : "unknown");
+		text_printf(t, " %u %s ", row.incarnation,
+			    row.level < ARRAY_LEN(level) ? level[row.level] : "unknown");
 		text_escaped(t, line, len);
 		text_str(t, "\n");
 	}

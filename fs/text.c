@@ -157,7 +157,8 @@ void text_time(struct text *t, uint64_t realtime_us)
 		if (day < n)
 			break;
 	}
-	text_printf(t, "%04llu-%02u-%02uT%02u:%02u:%02u.%06uZ", (unsigned long long)year, month + 1, (unsigned int)day + 1,
+	text_printf(t, "%04llu-%02u-%02uT%02u:%02u:%02u.%06uZ", (unsigned long long)year, month + 1,
+		    (unsigned int)day + 1,
 		    (unsigned int)(second / 3600 % 24), (unsigned int)(second / 60 % 60), (unsigned int)(second % 60),
 		    (unsigned int)(realtime_us % 1000000));
 }

@@ -44,7 +44,7 @@ struct node node_parent(struct node n);			/* of a directory */
 size_t node_link(struct node n, char buf[NODE_LINK_MAX]);	/* of a NODE_LINK: its text; the length */
 
 /* The entries of one directory, as many as there were in one snapshot; "." and ".." are the first two. */
-struct listing_entry { uint64_t ino; uint32_t name; enum node_type type; };	/* name: offset in names, NUL-terminated */
+struct listing_entry { uint64_t ino; uint32_t name; enum node_type type; };	/* name: offset in names */
 struct listing {
 	struct listing_entry *entries;
 	size_t n, size;

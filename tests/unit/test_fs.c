@@ -695,7 +695,9 @@ static void write_noise(const char *dir, struct rng *rng)
 			key_len = 1 + rng_below(rng, 31);
 		memcpy(key + 16, words + 2, 16);
 		/* Sizes of true rows half of the time, else any. */
-		static const size_t sizes[] = { 8, 16, 24, 32, 48, 56, 64, sizeof(struct row_vat), sizeof(struct row_subcluster) };
+		static const size_t sizes[] = {
+			8, 16, 24, 32, 48, 56, 64, sizeof(struct row_vat), sizeof(struct row_subcluster),
+		};
 
 		len = rng_below(rng, 2) ? sizes[rng_below(rng, ARRAY_LEN(sizes))] : rng_below(rng, sizeof(val));
 		for (size_t j = 0; j < len && j < sizeof(val); j++)

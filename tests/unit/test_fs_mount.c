@@ -83,7 +83,8 @@ static void broker_commit(struct broker *b)
 		capdata_write(val + sizeof(row), body, strlen(body), NULL, 0);
 		/* The old ones go, so that their pages become free to be reused. */
 		if (b->n > 1)
-			store_del(b->store, T_QUEUE, key, key_u64_u64(key, endpoint_vat(1).bits, (b->n - 1) * N_ITEMS + i));
+			store_del(b->store, T_QUEUE, key,
+				  key_u64_u64(key, endpoint_vat(1).bits, (b->n - 1) * N_ITEMS + i));
 		must_put(b->store, T_QUEUE, key, key_u64_u64(key, endpoint_vat(1).bits, b->n * N_ITEMS + i), val,
 			 sizeof(row) + capdata_size(strlen(body), 0));
 	}
@@ -225,7 +226,8 @@ static int mount_fuse(const char *where)
 
 	assert_true(fd >= 0);
 	assert_int_equal(mkdir(where, 0755), 0);
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions", fd);
+	snprintf(options, sizeof(options),
+		 "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions", fd);
 	assert_int_equal(mount("capstan", where, "fuse.capstan", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, options), 0);
 	return fd;
 }
@@ -413,8 +415,10 @@ static void test_tools(void **state)
 	shell_says(f, "cat vats/v1/name vats/v1/status", "alice\nrunning\n");
 	shell_says(f, "ls objects | wc -l; ls -U vats/v1/clist | wc -l", "1000\n1000\n");
 	shell_says(f, "readlink vats/v1/clist/o+1 subclusters/s1/root", "../../../objects/ko2\n../../objects/ko1\n");
-	shell_says(f, "ls -l vats/v1/clist/o+7 | cut -c1-10; cat vats/v1/clist/o+7 | head -n1", "lrwxrwxrwx\nowner: v1 o+7 reachable\n");
-	shell_says(f, "stat -c '%A %U %g %s' . status objects", "dr-xr-x--- root 62000 0\n-r--r----- root 62000 0\ndr-xr-x--- root 62000 0\n");
+	shell_says(f, "ls -l vats/v1/clist/o+7 | cut -c1-10; cat vats/v1/clist/o+7 | head -n1",
+		   "lrwxrwxrwx\nowner: v1 o+7 reachable\n");
+	shell_says(f, "stat -c '%A %U %g %s' . status objects",
+		   "dr-xr-x--- root 62000 0\n-r--r----- root 62000 0\ndr-xr-x--- root 62000 0\n");
 	shell_says(f, "cat subclusters/s1/vats/alice/name", "alice\n");
 	/* Every file can be read, and no link dangles. */
 	shell_says(f, "find . -type f -exec cat {} + >/dev/null", "");
@@ -690,7 +694,8 @@ int main(void)
 {
 	const struct CMUnitTest together[] = {
 		cmocka_unit_test(test_tools), cmocka_unit_test(test_process), cmocka_unit_test(test_modes),
-		cmocka_unit_test(test_consistent), cmocka_unit_test(test_fresh), cmocka_unit_test(test_leases), cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_consistent), cmocka_unit_test(test_fresh), cmocka_unit_test(test_leases),
+		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_odd_requests), cmocka_unit_test(test_stopped_readers), cmocka_unit_test(test_uncounted),
 		cmocka_unit_test(test_broker_gone),
 	};
@@ -699,7 +704,8 @@ int main(void)
 	};
 	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 
-	can_mount = geteuid() == 0 && fd >= 0 && !unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+	can_mount = geteuid() == 0 && fd >= 0 && !unshare(CLONE_NEWNS) &&
+		    !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
 	if (fd >= 0)
 		close(fd);
 	signal(SIGPIPE, SIG_IGN);
