@@ -137,6 +137,9 @@ LINK_test_smallcaps := $(LIB_JSON) $(LIB_BASE)
 LIBS_test_smallcaps := -ljansson
 LINK_test_vats := $(LIB_WIRE) $(LIB_BASE)
 LINK_test_vatlib := $(VATLIB)
+FUZZERS += fuzz_smallcaps
+LINK_fuzz_smallcaps := $(LIB_JSON) $(LIB_BASE)
+LIBS_fuzz_smallcaps := -ljansson
 $(B)/unit/test_vats: $(EXAMPLE_VATS:%=$(B)/vats/%) $(B)/vats/caller
 
 # --- rules -------------------------------------------------------------------------------------------------------

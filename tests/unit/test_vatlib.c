@@ -8,6 +8,7 @@
 #include <capstan/vat.h>
 
 #include "../../vatd/lib/internal.h"
+#include "smallcaps_vectors.h"
 
 /* --- the vat ----------------------------------------------------------------------------------------------------- */
 
@@ -78,6 +79,12 @@ VAT_METHOD(root, echo)
 	vat_value *value;
 	vat_read(v, "v", &value);
 	return vat_return(v, "v", value);
+}
+VAT_METHOD(root, twin)
+{
+	double d;
+	vat_read(v, "d", &d);
+	return vat_return(v, "d", d);
 }
 VAT_METHOD(root, types)
 {
@@ -251,7 +258,7 @@ VAT_METHOD(root, lengths)
 }
 
 static const vat_kind Root = { "Root", sizeof(root),
-	VAT_METHODS({ "echo", "v", "v", echo }, { "types", NULL, NULL, types }, { "make", "i", "r", make },
+	VAT_METHODS({ "echo", "v", "v", echo }, { "types", NULL, NULL, types }, { "double", "d", "d", twin }, { "make", "i", "r", make },
 		    { "toy", "i", "r", toy_make }, { "waste", "", "b", waste }, { "keep", "r", NULL, keep },
 		    { "kept", "", "r", kept }, { "unkeep", "", NULL, unkeep }, { "put", "sv", NULL, put },
 		    { "initOnce", "", NULL, init_once }, { "take", "s", NULL, take }, { "forget", "s", "b", forget },
@@ -295,14 +302,19 @@ static void test_echo(void **state)
 {
 	struct vat_kernel *k = *state;
 	start(k);
-	static const char *const values[] = {
-		"null", "true", "-1.5e-7", "\"#NaN\"", "\"+123456789012345678901234567890\"", "\"!!x\"", "\"%sym\"",
-		"{\"#tag\":\"copySet\",\"payload\":[[1],2]}", "[]", "{}", "{\"a\":{\"b\":[\"\\u0001\\\"\"]}}", "\"\xf0\x9f\x98\x80\"",
-	};
-	for (size_t i = 0; i < ARRAY_LEN(values); i++) {
-		char body[200], expected[200];
-		snprintf(body, sizeof(body), "#[\"echo\",[%s]]", values[i]);
-		snprintf(expected, sizeof(expected), "resolve p-1 #%s", values[i]);
+	for (size_t i = 0; i < ARRAY_LEN(body_vectors); i++) {
+		char body[400], expected[400];
+		if (body_vectors[i].n_slots)
+			continue;
+		snprintf(body, sizeof(body), "#[\"echo\",[%s]]", body_vectors[i].body + 1);
+		snprintf(expected, sizeof(expected), "resolve p-1 %s", body_vectors[i].body);
+		assert_string_equal(call(k, body, ""), expected);
+	}
+	/* doubles: read, and printed as JavaScript does */
+	for (size_t i = 0; i < ARRAY_LEN(number_vectors); i++) {
+		char body[100], expected[100];
+		snprintf(body, sizeof(body), "#[\"double\",[%s]]", number_vectors[i].text);
+		snprintf(expected, sizeof(expected), "resolve p-1 #%s", number_vectors[i].text);
 		assert_string_equal(call(k, body, ""), expected);
 	}
 	assert_string_equal(call(k, "#[\"echo\",[[\"$1.Alleged: x\",\"&0\", \"$1\",\n\"\\u00241\"]]]", "p-3 o-7"),
