@@ -31,7 +31,7 @@ LIB_SCHEMA := lib/schema.c lib/vatwalk.c
 LIB_JSON   := lib/smallcaps.c lib/jtext.c
 LIB_CONFIG := lib/config.c
 LIB_READER := lib/reader.c
-LIB_CHECK  := lib/check.c
+LIB_CHECK  := lib/check.c lib/check_base.c lib/check_refs.c
 LIB_OMAP   := lib/omap.c
 
 CAPSTAND := broker/main.c broker/options.c broker/uidblock.c broker/instance.c broker/spawner.c broker/jail.c \

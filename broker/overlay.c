@@ -192,7 +192,8 @@ struct ahead {
 	struct base_hit hit;
 };
 
-static int ahead_seek(struct overlay *o, enum table t, const void *key, size_t key_len, bool or_equal, struct ahead *a)
+static int ahead_seek(struct overlay *o, enum table t, const void *key, size_t key_len, bool or_equal,
+		      struct ahead *a)
 {
 	int r;
 
@@ -202,7 +203,8 @@ static int ahead_seek(struct overlay *o, enum table t, const void *key, size_t k
 	return r < 0 ? error_trace(r) : 0;
 }
 
-static int ahead_begin(struct overlay *o, enum table t, const void *key, size_t key_len, bool or_equal, struct ahead *a)
+static int ahead_begin(struct overlay *o, enum table t, const void *key, size_t key_len, bool or_equal,
+		       struct ahead *a)
 {
 	struct gap *g = gap_slot(o, t, key, key_len);
 	int r;
@@ -294,7 +296,9 @@ static int journal(struct overlay *o, enum table t, const void *key, size_t key_
 	if (r < 0)
 		return error_trace(r);
 	u = &o->journal[o->n_journal++];
-	*u = (struct undo){ .table = t, .existed = n, .at = o->n_bytes, .key_len = key_len, .val_len = n ? n->len : 0 };
+	*u = (struct undo){
+		.table = t, .existed = n, .at = o->n_bytes, .key_len = key_len, .val_len = n ? n->len : 0,
+	};
 	memcpy(o->bytes + o->n_bytes, key, key_len);
 	if (n)
 		memcpy(o->bytes + o->n_bytes + key_len, n->val, n->len);
@@ -441,7 +445,9 @@ int overlay_write(struct overlay *o, size_t *n_writtenp)
 	assert(!o->savepoint);
 	*n_writtenp = 0;
 	for (int t = 0; t < T_N; t++) {
-		for (n = omap_next(o->maps[t], "", 0, true); n; n = omap_next(o->maps[t], n->key, n->key_len, false)) {
+		struct omap *m = o->maps[t];
+
+		for (n = omap_next(m, "", 0, true); n; n = omap_next(m, n->key, n->key_len, false)) {
 			r = write_node(o, t, n, n_writtenp);
 			if (r < 0)
 				return error_trace(r);

@@ -2,10 +2,10 @@
 /*
  * Space: a full disk must not stop the kernel. LMDB writes pages where there may be no blocks yet, and a write that
  * fails ends the broker. So blocks are allocated ahead of the used end of data.mdb, without growing the file
- * (LMDB never looks at the size of a file it has mapped). When no more can be had and half of the reserve is gone, the
- * store is *low*: the broker refuses what vats write and lives on the other half, which its own
- * small commits (a death, a rejection, a termination) do not exhaust. It is low no longer when the whole reserve
- * is there again, so that one vat at the border does not make it flap.
+ * (LMDB never looks at the size of a file it has mapped). When no more can be had and half of the reserve is
+ * gone, the store is *low*: the broker refuses what vats write and lives on the other half, which its own small
+ * commits (a death, a rejection, a termination) do not exhaust. It is low no longer when the whole reserve is
+ * there again, so that one vat at the border does not make it flap.
  *
  * Free pages inside the file count too: they have blocks, and LMDB takes them first.
  */

@@ -537,7 +537,8 @@ int store_put(struct store *s, enum table t, const void *key, size_t key_len, co
 	int r;
 
 	assert(key_len >= 1 && key_len <= KEY_MAX);
-	r = s->overlay ? overlay_put(s->overlay, t, key, key_len, val, len) : direct_put(s, t, key, key_len, val, len);
+	r = s->overlay ? overlay_put(s->overlay, t, key, key_len, val, len) :
+			 direct_put(s, t, key, key_len, val, len);
 	return r < 0 ? error_trace(r) : 0;
 }
 

@@ -4,9 +4,9 @@
  * lib/schema.h describes. A key of up to 400 bytes, which is nearly every key, is one row and costs one lookup;
  * the longest costs eleven.
  *
- * Whatever keys a vat chooses, an operation touches at most VATSTORE_DEPTH rows on its way and rewrites rows no larger
- * than the values the vat put there itself (L1): a sorted bucket per prefix would let one vat keep
- * the broker copying for hours.
+ * Whatever keys a vat chooses, an operation touches at most VATSTORE_DEPTH rows on its way and rewrites rows no
+ * larger than the values the vat put there itself (L1): a sorted bucket per prefix would let one vat keep the
+ * broker copying for hours.
  *
  * Damage in a row that only this file writes is the machine's fault, and fatal.
  */
@@ -299,7 +299,8 @@ static int space_next(struct store *s, uint64_t space, const uint8_t *chunk, siz
 	size_t k_len, v_len;
 	int r;
 
-	r = store_next(s, T_VATSTORE, from, row_key(from, space, chunk, chunk ? len : 0), !chunk, &k, &k_len, &v, &v_len);
+	r = store_next(s, T_VATSTORE, from, row_key(from, space, chunk, chunk ? len : 0), !chunk, &k, &k_len, &v,
+		       &v_len);
 	if (r < 0)
 		return error_trace(r);
 	if (r || get_be64(k) != space)
@@ -311,7 +312,10 @@ static int space_next(struct store *s, uint64_t space, const uint8_t *chunk, siz
 	return 0;
 }
 
-/* `next` (WIRE_MAX_KEY and a chunk) holds the chunks as far as `at`; add the least key below `row`, the last of them. */
+/*
+ * `next` (WIRE_MAX_KEY and a chunk) holds the chunks as far as `at`; add the least key below `row`, the last of
+ * them.
+ */
 static int descend(struct store *s, struct vatstore_row *row, uint8_t *next, size_t at, size_t *next_lenp)
 {
 	size_t len;

@@ -11,7 +11,10 @@
 
 #include "schema.h"
 
-/* As store_get() and store_next(): 0, positive when there is none, negative. Values are valid as long as nothing changes. */
+/*
+ * As store_get() and store_next(): 0, positive when there is none, negative. Values are valid as long as
+ * nothing changes.
+ */
 struct check_source {
 	void *ctx;
 	int (*get)(void *ctx, enum table t, const void *key, size_t key_len, const void **valp, size_t *lenp);

@@ -23,7 +23,10 @@ enum reader_outcome {
 };
 
 struct reader;
-/* Through a readable fd of data.mdb (borrowed, needed only now). READER_E_SCHEMA, READER_E_CORRUPT, READER_E_ACCESS. */
+/*
+ * Through a readable fd of data.mdb (borrowed, needed only now). READER_E_SCHEMA, READER_E_CORRUPT,
+ * READER_E_ACCESS.
+ */
 int reader_open_fd(struct reader **rp, int data_fd);
 /* A store's folder that no broker has, and none gets until reader_free(). All outcomes. */
 int reader_open_dir(struct reader **rp, const char *dir);

@@ -67,7 +67,8 @@ static bool row_copy(const void *data, size_t len, void *out, size_t size)
 
 bool row_vat_read(const void *data, size_t len, struct row_vat *out)
 {
-	return row_copy(data, len, out, sizeof *out) && out->status >= VAT_STARTING && out->status <= VAT_TERMINATED &&
+	return row_copy(data, len, out,
+			sizeof *out) && out->status >= VAT_STARTING && out->status <= VAT_TERMINATED &&
 	       terminated(out->name, sizeof out->name) && terminated(out->reason, sizeof out->reason);
 }
 

@@ -217,7 +217,12 @@ bool row_log_read(const void *data, size_t len, struct row_log *out, const char 
 /* Key builders: each returns the length. */
 #define KEY_MAX		511		/* LMDB's own limit */
 static inline size_t key_u64(uint8_t *k, uint64_t a) { put_be64(k, a); return 8; }
-static inline size_t key_u64_u64(uint8_t *k, uint64_t a, uint64_t b) { put_be64(k, a); put_be64(k + 8, b); return 16; }
+static inline size_t key_u64_u64(uint8_t *k, uint64_t a, uint64_t b)
+{
+	put_be64(k, a);
+	put_be64(k + 8, b);
+	return 16;
+}
 static inline size_t key_u64_u8_u64(uint8_t *k, uint64_t a, uint8_t t, uint64_t b)
 {
 	put_be64(k, a);
@@ -229,13 +234,15 @@ static inline size_t key_u64_u8_u64(uint8_t *k, uint64_t a, uint8_t t, uint64_t 
 /*
  * Vatstore rows. A key of up to 4 KiB is longer than LMDB allows, so a long key is cut into chunks of VATSTORE_PREFIX
  * bytes, of which the last may be shorter, and the rows form a tree of *spaces*. The space of the first chunk is the
- * vat's number; the row of a chunk that longer keys continue links to a space of its own, numbered from META_NEXT_SPACE
- * with bit 63 set, in which the next chunk is looked up. Keys are never compared by more than their chunks, rows
- * stay in byte order, and no vat can make one row, or the work for one key, large by the choice of its keys.
+ * vat's number; the row of a chunk that longer keys continue links to a space of its own, numbered from
+ * META_NEXT_SPACE with bit 63 set, in which the next chunk is looked up. Keys are never compared by more than
+ * their chunks, rows stay in byte order, and no vat can make one row, or the work for one key, large by the
+ * choice of its keys.
  *
- * A row is a bucket of entries { u32 remainder length, u32 value length, remainder, value }: with an empty remainder the
- * value of the key that ends here; with a remainder of 8 bytes and no value the link (the space, little-endian),
- * which only a chunk of full length has. At least one of them, in this order. Nothing links to an empty space.
+ * A row is a bucket of entries { u32 remainder length, u32 value length, remainder, value }: with an empty
+ * remainder the value of the key that ends here; with a remainder of 8 bytes and no value the link (the space,
+ * little-endian), which only a chunk of full length has. At least one of them, in this order. Nothing links to an
+ * empty space.
  */
 #define VATSTORE_PREFIX	400u
 #define VATSTORE_SPACE	(UINT64_C(1) << 63)	/* set in the numbers of linked spaces */

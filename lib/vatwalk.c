@@ -51,7 +51,10 @@ int vatwalk_step(struct vatwalk *w, const void **valp, size_t *lenp)
 
 	while (w->depth) {
 		if (w->link) {
-			/* Spaces are numbered as they are made, and inner ones are made later: no cycle can look right. */
+			/*
+			 * Spaces are numbered as they are made, and inner ones are made later: no cycle can
+			 * look right.
+			 */
 			if (w->depth == VATSTORE_DEPTH || w->link <= w->spaces[w->depth - 1])
 				return VATWALK_E_DAMAGED;
 			w->spaces[w->depth++] = w->link;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Walking all of a vat's own store in byte order of its keys, through the tree of rows that lib/schema.h describes, over
- * whatever reads rows: a snapshot (capstan-fs, the checker) or a live store. Total on damaged rows, and it ends; but a
- * damaged tree in which many links lead to one space is walked as often as they say (the checker looks for that
- * before it walks).
+ * Walking all of a vat's own store in byte order of its keys, through the tree of rows that lib/schema.h
+ * describes, over whatever reads rows: a snapshot (capstan-fs, the checker) or a live store. Total on damaged
+ * rows, and it ends; but a damaged tree in which many links lead to one space is walked as often as they say (the
+ * checker looks for that before it walks).
  */
 #ifndef CAPSTAN_VATWALK_H
 #define CAPSTAN_VATWALK_H
@@ -29,7 +29,8 @@ struct vatwalk {
 };
 
 /* `from`: where to begin, at most VATSTORE_PREFIX bytes; the first key is the least that is not less. */
-void vatwalk_init(struct vatwalk *w, vatwalk_next_fn next, void *ctx, uint64_t vat, const void *from, size_t from_len);
+void vatwalk_init(struct vatwalk *w, vatwalk_next_fn next, void *ctx, uint64_t vat, const void *from,
+		  size_t from_len);
 /* The next key is in w->key; its value is borrowed. VATWALK_E_END, VATWALK_E_DAMAGED (then the walk is over). */
 int vatwalk_step(struct vatwalk *w, const void **valp, size_t *lenp);
 

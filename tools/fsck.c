@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `capstan fsck`: the store of a kernel that is not running, checked from end to end: every row and count (lib/check.h),
- * and the program files that it names. Changes nothing.
+ * `capstan fsck`: the store of a kernel that is not running, checked from end to end: every row and count
+ * (lib/check.h), and the program files that it names. Changes nothing.
  *
- * A file that is damaged below LMDB's own structure can kill whoever reads it (a page that is not there is SIGBUS), so
- * reading happens in a child, and its death is the finding.
+ * A file that is damaged below LMDB's own structure can kill whoever reads it (a page that is not there is
+ * SIGBUS), so reading happens in a child, and its death is the finding.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -170,17 +170,22 @@ static int refuse(int outcome, const char *state_dir)
 {
 	switch (outcome) {
 	case READER_E_BUSY:
-		return output_error(OUTPUT_REFUSED, "STORE_BUSY", "a kernel is running on %s; stop it first", state_dir);
+		return output_error(OUTPUT_REFUSED, "STORE_BUSY", "a kernel is running on %s; stop it first",
+				    state_dir);
 	case READER_E_SCHEMA:
-		return output_error(OUTPUT_REFUSED, "STORE_SCHEMA", "the store in %s was written by another version", state_dir);
+		return output_error(OUTPUT_REFUSED, "STORE_SCHEMA",
+				    "the store in %s was written by another version", state_dir);
 	case READER_E_CORRUPT:
-		return output_error(OUTPUT_REFUSED, "STORE_CORRUPT", "%s/store holds no store of a kernel", state_dir);
+		return output_error(OUTPUT_REFUSED, "STORE_CORRUPT", "%s/store holds no store of a kernel",
+				    state_dir);
 	case READER_E_ABSENT:
 		return output_error(OUTPUT_REFUSED, "STORE_ABSENT", "there is no store in %s", state_dir);
 	case READER_E_ACCESS:
-		return output_error(OUTPUT_REFUSED, "STORE_ACCESS", "the store in %s: %s", state_dir, strerror(errno));
+		return output_error(OUTPUT_REFUSED, "STORE_ACCESS", "the store in %s: %s", state_dir,
+				    strerror(errno));
 	default:
-		return output_error(OUTPUT_REFUSED, "STORE_ERROR", "the store in %s: %s", state_dir, strerror(-outcome));
+		return output_error(OUTPUT_REFUSED, "STORE_ERROR", "the store in %s: %s", state_dir,
+				    strerror(-outcome));
 	}
 }
 
@@ -224,6 +229,7 @@ int fsck_main(const char *state_dir, bool json)
 		return WEXITSTATUS(status);
 	if (WTERMSIG(status) == SIGPIPE)
 		return OUTPUT_REFUSED;	/* whoever read our lines has seen enough */
-	return output_error(OUTPUT_REFUSED, "STORE_DAMAGED", "the store in %s cannot be read to its end (%s)", state_dir,
+	return output_error(OUTPUT_REFUSED, "STORE_DAMAGED", "the store in %s cannot be read to its end (%s)",
+			    state_dir,
 			    strsignal(WTERMSIG(status)));
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes as any row of the store: each reader says yes or no and never reads past the end; what it accepts is written
- * again, or compared, and is the same. The first byte picks the reader. The last of them makes a table out of the
- * bytes and walks it as a vat's store.
+ * Any bytes as any row of the store: each reader says yes or no and never reads past the end; what it accepts is
+ * written again, or compared, and is the same. The first byte picks the reader. The last of them makes a table
+ * out of the bytes and walks it as a vat's store.
  */
 #include "../../lib/vatwalk.h"
 

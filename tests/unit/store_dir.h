@@ -76,7 +76,8 @@ static inline struct store *must_open(const char *dir, enum store_kind kind)
 	return s;
 }
 
-static inline void must_put(struct store *s, enum table t, const void *key, size_t key_len, const void *val, size_t len)
+static inline void must_put(struct store *s, enum table t, const void *key, size_t key_len, const void *val,
+			    size_t len)
 {
 	assert_int_equal(store_put(s, t, key, key_len, val, len), 0);
 }

@@ -87,14 +87,19 @@ static void put_entry(struct store *s, uint64_t e, uint64_t kref, uint64_t eref,
 		put2(s, T_IMPORTER, kref, e, "", 0);
 }
 
-static void put_object(struct store *s, uint64_t kref, uint64_t owner, uint32_t flags, uint64_t reachable, uint64_t recognizable)
+static void put_object(struct store *s, uint64_t kref, uint64_t owner, uint32_t flags, uint64_t reachable,
+		       uint64_t recognizable)
 {
-	put1(s, T_OBJECT, kref, &(struct row_object){ .owner = owner, .owner_incarnation = owner == KE ? 0 : 1, .flags = flags,
-	     .n_reachable = reachable, .n_recognizable = recognizable }, sizeof(struct row_object));
+	struct row_object row = {
+		.owner = owner, .owner_incarnation = owner != KE, .flags = flags,
+		.n_reachable = reachable, .n_recognizable = recognizable,
+	};
+
+	put1(s, T_OBJECT, kref, &row, sizeof row);
 }
 
-static void put_promise(struct store *s, uint64_t kref, uint32_t state, uint64_t n_refs, uint64_t decider, uint64_t link,
-			uint64_t n_waiting)
+static void put_promise(struct store *s, uint64_t kref, uint32_t state, uint64_t n_refs, uint64_t decider,
+			uint64_t link, uint64_t n_waiting)
 {
 	put1(s, T_PROMISE, kref, &(struct row_promise){ .state = state, .n_refs = n_refs, .decider = decider,
 	     .decider_incarnation = decider && decider != KE, .link = link, .n_waiting = n_waiting },
@@ -103,8 +108,8 @@ static void put_promise(struct store *s, uint64_t kref, uint32_t state, uint64_t
 		put2(s, T_DECIDED, decider, kref, "", 0);
 }
 
-static size_t put_item(struct store *s, uint64_t holder, uint64_t seq, uint32_t kind, uint64_t target, uint64_t result,
-		       uint64_t slot)
+static size_t put_item(struct store *s, uint64_t holder, uint64_t seq, uint32_t kind, uint64_t target,
+		       uint64_t result, uint64_t slot)
 {
 	uint8_t row[sizeof(struct row_item) + 64];
 	size_t len = sizeof(struct row_item);
@@ -240,8 +245,8 @@ static struct store *build(const char *dir)
 	put_vat(s, 1, "alice", (struct row_vat){ .n_queued = 2, .queued_bytes = bytes, .n_exports = 5, .n_imports = 2,
 		.next_import = 2, .next_import_promise = 2, .next_export = 8, .next_export_promise = 6,
 		.vatstore_bytes = put_vatstore(s) });
-	put_vat(s, 2, "bob", (struct row_vat){ .n_exports = 2, .n_imports = 2, .next_import = 2, .next_import_promise = 2,
-		.next_export = 6, .next_export_promise = 2 });
+	put_vat(s, 2, "bob", (struct row_vat){ .n_exports = 2, .n_imports = 2, .next_import = 2,
+		.next_import_promise = 2, .next_export = 6, .next_export_promise = 2 });
 	check_clean(s);
 	return s;
 }
@@ -261,7 +266,14 @@ static size_t take(struct store *s, enum table t, const uint8_t *key, size_t key
 }
 
 /* Set `width` bytes at `offset` of the row of a key of one or two numbers. */
-struct damage { const char *want; enum table t; uint64_t a, b; enum { DEL, PUT, SET } op; size_t offset, width; uint64_t n; };
+struct damage {
+	const char *want;
+	enum table t;
+	uint64_t a, b;
+	enum { DEL, PUT, SET } op;
+	size_t offset, width;
+	uint64_t n;
+};
 #define AT(row, field)	offsetof(struct row, field), sizeof(((struct row *)0)->field)
 
 static const struct damage damages[] = {
@@ -310,11 +322,13 @@ static const struct damage damages[] = {
 	/* P1, P8 */
 	{ "promise kp1: not listed among what its decider", T_DECIDED, V2, KP(1), DEL, 0, 0, 0 },
 	{ "decided v1 kp1: does not decide it", T_DECIDED, V1, KP(1), PUT, 0, 0, 0 },
-	{ "decided v2 kp1: decided by incarnation 7", T_PROMISE, KP(1), 0, SET, AT(row_promise, decider_incarnation), 7 },
+	{ "decided v2 kp1: decided by incarnation 7", T_PROMISE, KP(1), 0, SET,
+	  AT(row_promise, decider_incarnation), 7 },
 	{ "promise kp1: nobody decides it", T_PROMISE, KP(1), 0, SET, AT(row_promise, decider), 0 },
 	{ "promise kp2: link is none, should be kp1", T_PROMISE, KP(2), 0, SET, AT(row_promise, link), 0 },
 	{ "promise kp2: nobody decides it, and no queued", T_QUEUE, KP(1), 2, DEL, 0, 0, 0 },
-	{ "promise kp2: decided, but the result of a message", T_PROMISE, KP(2), 0, SET, AT(row_promise, decider), V1 },
+	{ "promise kp2: decided, but the result of a message", T_PROMISE, KP(2), 0, SET, AT(row_promise, decider),
+	  V1 },
 	{ "promise kp4: decider is v1, should be none", T_PROMISE, KP(4), 0, SET, AT(row_promise, decider), V1 },
 	{ "promise kp4: link is kp1, should be none", T_PROMISE, KP(4), 0, SET, AT(row_promise, link), KP(1) },
 	{ "decided v2 kp1: decided by a vat that is gone", T_VAT, 2, 0, SET, AT(row_vat, status), VAT_TERMINATED },
@@ -326,8 +340,10 @@ static const struct damage damages[] = {
 	{ "value kp5: flagged REF with 0 slots", T_PROMISE, KP(5), 0, SET, AT(row_promise, flags), PROMISE_F_REF },
 	{ "promise kp3: forwarded, but not listed", T_FORWARD, KP(1), KP(3), DEL, 0, 0, 0 },
 	{ "forward kp2 kp3: the source is not forwarded there", T_FORWARD, KP(2), KP(3), PUT, 0, 0, 0 },
-	{ "promise kp3: forwarded to a promise that is settled", T_PROMISE, KP(3), 0, SET, AT(row_promise, link), KP(4) },
-	{ "promise kp3: forwarded to itself through a cycle", T_PROMISE, KP(3), 0, SET, AT(row_promise, link), KP(3) },
+	{ "promise kp3: forwarded to a promise that is settled", T_PROMISE, KP(3), 0, SET, AT(row_promise, link),
+	  KP(4) },
+	{ "promise kp3: forwarded to itself through a cycle", T_PROMISE, KP(3), 0, SET, AT(row_promise, link),
+	  KP(3) },
 	{ "queue v1 3: a notify that is not listed", T_NOTIFYING, V1, KP(4), DEL, 0, 0, 0 },
 	{ "notifying v1 kp4: queue item 4 is not that notify", T_NOTIFYING, V1, KP(4), SET, 0, 8, 4 },
 	{ "notifying v2 kp4", T_NOTIFYING, V2, KP(4), PUT, 8, 0, 0 },
@@ -492,7 +508,8 @@ static bool may_change(enum table t, const uint8_t *key, size_t key_len, size_t 
 	return may_vanish(t, key, key_len) || ((t == T_VATSTORE || t == T_HOLD || t == T_QUEUE) && at >= 8);
 }
 
-static void hit_bytes(struct store *s, enum table t, const uint8_t *key, size_t key_len, const uint8_t *row, size_t len)
+static void hit_bytes(struct store *s, enum table t, const uint8_t *key, size_t key_len, const uint8_t *row,
+		      size_t len)
 {
 	uint8_t hit[2048];
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `capstan fsck`: what it says and returns for stores that are clean, damaged, in use, of another version, or none. */
+/*
+ * `capstan fsck`: what it says and returns for stores that are clean, damaged, in use, of another version, or
+ * none.
+ */
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -90,7 +93,8 @@ static void test_problems(void **state)
 	uint8_t key[8];
 	json_t *out;
 
-	must_put(s, T_OBJECT, key, key_u64(key, 7), &(struct row_object){ .n_recognizable = 3 }, sizeof(struct row_object));
+	must_put(s, T_OBJECT, key, key_u64(key, 7), &(struct row_object){ .n_recognizable = 3 },
+		 sizeof(struct row_object));
 	assert_int_equal(store_commit(s), 0);
 	store_free(s);
 	expect(*state, OUTPUT_REFUSED, "object ko7: n_recognizable is 3, counted 0\n");
@@ -133,7 +137,8 @@ static void test_code(void **state)
 	must_put(s, T_CODE, hash, sizeof hash, &(struct row_code){ .size = 5 }, sizeof(struct row_code));
 	assert_int_equal(store_commit(s), 0);
 	store_free(s);
-	expect(*state, OUTPUT_REFUSED, "code ab00000000000000000000000000000000000000000000000000000000000001: there is no such file");
+	expect(*state, OUTPUT_REFUSED,
+	       "code ab00000000000000000000000000000000000000000000000000000000000001: there is no such file");
 	put_program(*state, hex, 4);
 	expect(*state, OUTPUT_REFUSED, "the file has 4 bytes, stored are 5");
 	put_program(*state, hex, 5);

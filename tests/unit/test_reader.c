@@ -198,7 +198,9 @@ static void test_without_lease(void **state)
 		size_t k_len, v_len;
 		uint8_t at[8] = { 0 };
 
-		if (!freopen("/dev/null", "w", stderr) || reader_open_fd(&r, fd) || reader_begin(r) || write(go[1], "", 1) != 1)
+		if (!freopen("/dev/null", "w", stderr) || reader_open_fd(&r, fd) || reader_begin(r))
+			_exit(7);
+		if (write(go[1], "", 1) != 1)
 			_exit(7);
 		for (int i = 0; i < 300000; i++)
 			if (!reader_next(r, T_LOG, at, 8, false, &k, &k_len, &v, &v_len) && k_len == 8)

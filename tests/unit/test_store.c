@@ -567,7 +567,8 @@ static void test_killed(void **state)
 	char dir[2 * DIR_MAX];
 
 	for (int i = 0; i < 20; i++)
-		kill_once(dir_path(dir, *state, i % 2 ? "direct" : "overlay"), i % 2 ? STORE_DIRECT : STORE_OVERLAY, &rng);
+		kill_once(dir_path(dir, *state, i % 2 ? "direct" : "overlay"), i % 2 ? STORE_DIRECT : STORE_OVERLAY,
+			  &rng);
 }
 
 /* Exits 0 when the commit failed with a negative number. */

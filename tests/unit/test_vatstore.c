@@ -36,8 +36,9 @@ static size_t value_make(uint8_t *out, uint32_t id)
 /* Lengths around the borders of chunks; bytes from very few, among them 0 and 255 and what looks like a link. */
 static void key_make(struct rng *r, struct entry *e)
 {
-	static const size_t lens[] = { 1, 2, 3, 8, 16, 398, 399, 400, 401, 402, 408, 799, 800, 801, 1200, 3999, 4000, 4001,
-				       4095, 4096 };
+	static const size_t lens[] = {
+		1, 2, 3, 8, 16, 398, 399, 400, 401, 402, 408, 799, 800, 801, 1200, 3999, 4000, 4001, 4095, 4096,
+	};
 	size_t common;
 
 	e->key_len = lens[rng_below(r, ARRAY_LEN(lens))];
@@ -45,8 +46,11 @@ static void key_make(struct rng *r, struct entry *e)
 	common = rng_below(r, 4) ? e->key_len : rng_below(r, (unsigned)e->key_len);
 	for (size_t i = common; i < e->key_len; i++)
 		e->key[i] = (uint8_t)(rng_below(r, 3) * 127 + rng_below(r, 2));
-	for (size_t i = 0; i < 3; i++)
-		e->key[rng_below(r, 2) ? rng_below(r, (unsigned)e->key_len) : e->key_len - 1] = (uint8_t)rng_below(r, 3) + 'o';
+	for (size_t i = 0; i < 3; i++) {
+		size_t at = rng_below(r, 2) ? rng_below(r, (unsigned)e->key_len) : e->key_len - 1;
+
+		e->key[at] = (uint8_t)(rng_below(r, 3) + 'o');
+	}
 }
 
 static void world_init(struct world *w, const char *dir, uint64_t seed)
@@ -126,7 +130,8 @@ static void step_change(struct world *w, int v, struct entry *e, bool set)
 		want += (int64_t)(e->key_len + len);
 	for (int i = 0; i < 2; i++) {
 		if (set)
-			assert_int_equal(vatstore_set(w->s[i], (uint64_t)v + 1, e->key, e->key_len, val, len, &delta), 0);
+			assert_int_equal(vatstore_set(w->s[i], (uint64_t)v + 1, e->key, e->key_len, val, len,
+						      &delta), 0);
 		else
 			assert_int_equal(vatstore_delete(w->s[i], (uint64_t)v + 1, e->key, e->key_len, &delta), 0);
 		assert_int_equal(delta, want);
