@@ -353,6 +353,7 @@ int broker_main(int argc, char **argv)
 	int r;
 
 	signal(SIGPIPE, SIG_IGN);
+	json_object_seed(0);	/* reads /dev/urandom once, now */
 	r = parse(argc, argv, &o);
 	if (r < 0)
 		return SPAWNER_EXIT_REFUSED;

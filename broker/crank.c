@@ -448,8 +448,10 @@ static int apply_delivery(struct kernel *k, struct vat *v)
 	row = vat_edit(k, v);
 	row->n_cranks++;
 	row->n_dirt_deliveries++;
-	row->killer_count = 0;
-	row->killer_seq = 0;
+	if (row->killer_seq == crank_killer(c)) {	/* what killed it before went well: no poison */
+		row->killer_count = 0;
+		row->killer_seq = 0;
+	}
 	if (c->work == WORK_GC)
 		row->n_dirt_gc += c->listed.n;
 	if (row->n_dirt_deliveries >= k->settings.reap_deliveries ||

@@ -488,8 +488,10 @@ int value_to_json(struct kernel *k, kref_t promise, json_t **jsonp, bool *reject
 	if (!json)
 		return error_origin(ENOMEM);
 	*rejectedp = row.state == PROMISE_REJECTED;
-	if (*rejectedp)
+	if (*rejectedp) {	/* "kernel": nobody but the kernel can say so (R1) */
 		json_object_set_new(json, "rejected", json_true());
+		json_object_set_new(json, "kernel", json_boolean(row.flags & PROMISE_F_KERNEL));
+	}
 	*jsonp = json;
 	return 0;
 }

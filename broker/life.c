@@ -88,6 +88,12 @@ static int process_gone(struct kernel *k, struct vat *v)
 		return 0;
 	if (v->row.status == VAT_STARTING)
 		return vat_want_process(k, v);
+	if (v->row.status == VAT_TERMINATED) {	/* no line will ever come */
+		int r = vat_answer_watches(k, v);
+
+		if (r < 0)
+			return r;
+	}
 	return launch_vat_gone(k, v);
 }
 

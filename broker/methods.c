@@ -846,7 +846,7 @@ static int get_log(void *ctx, struct control_request *r, json_t *params, int *fd
 		return refuse(r, "wait: expected true or false");
 	lines = json_array();
 	e = collect_lines(ctx, v, after ? json_integer_value(after) : 0, lines, &next);
-	if (e < 0 || json_array_size(lines) || !json_is_true(wait)) {
+	if (e < 0 || json_array_size(lines) || !json_is_true(wait) || v->row.status == VAT_TERMINATED) {
 		if (e >= 0)
 			control_reply(r, json_pack("{sosI}", "lines", lines, "next", (json_int_t)next));
 		else
