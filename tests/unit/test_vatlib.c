@@ -195,6 +195,14 @@ VAT_METHOD(root, send_promised)
 	E(v, self->promise, "hello", "");
 	return 0;
 }
+VAT_METHOD(root, to_self)
+{
+	vat_ref *answer = E(v, vat_self(v), "toy", "i", INT64_C(6));
+	vat_when(v, E(v, answer, "play", ""), self, "said");
+	vat_when(v, answer, self, "said");
+	vat_tell(v, answer, "play", "");
+	return 0;
+}
 VAT_METHOD(root, said)
 {
 	vat_value *value;
@@ -263,7 +271,7 @@ static const vat_kind Root = { "Root", sizeof(root),
 		    { "kept", "", "r", kept }, { "unkeep", "", NULL, unkeep }, { "put", "sv", NULL, put },
 		    { "initOnce", "", NULL, init_once }, { "take", "s", NULL, take }, { "forget", "s", "b", forget },
 		    { "putToy", "", NULL, put_toy }, { "promise", "", "r", promise }, { "settle", "v", NULL, settle },
-		    { "settleSelf", "", NULL, settle_self }, { "refuse", "", NULL, refuse },
+		    { "settleSelf", "", NULL, settle_self }, { "refuse", "", NULL, refuse }, { "toSelf", "", NULL, to_self },
 		    { "promised", "", "r", promised }, { "sendPromised", "r", NULL, send_promised }, { "steal", "r", NULL, steal },
 		    { "useStolen", "", NULL, use_stolen }, { "mistakes", "", NULL, mistakes }, { "twice", "", NULL, twice },
 		    { "wrongResult", "", "i", wrong_result }, { "wrongRead", NULL, NULL, wrong_read },
@@ -558,6 +566,21 @@ static void test_forwarding(void **state)
 			    "resolve p+2 rejected #{\"#error\":\"a promise was resolved to itself\",\"name\":\"TypeError\"}\n" OK_UNDEFINED);
 }
 
+/* P2, D3: a message to oneself: named here, decided here when it comes, and whoever waits here hears of it. */
+static void test_to_self(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	assert_string_equal(call(k, "#[\"toSelf\",[]]", ""),
+			    "send o+0 p+1 #[\"toy\",[6]]\nsend p+1 p+2 #[\"play\",[]]\nsubscribe p+2\nsubscribe p+1\n"
+			    "send p+1 - #[\"play\",[]]\n" OK_UNDEFINED);
+	assert_string_equal(message(k, "o+0", "p+1", "#[\"toy\",[6]]", ""), "resolve p+1 ref #\"$0.Alleged: Toy\" o+1");
+	assert_string_equal(k->logged, "said, type 7");
+	assert_string_equal(message(k, "o+1", "p+2", "#[\"play\",[]]", ""), "resolve p+2 #6");
+	assert_string_equal(k->logged, "said, type 7\nsaid, type 3");
+	assert_string_equal(collect(k, WIRE_DROP_EXPORTS, "o+1"), "retireExports o+1");
+}
+
 /* P7: a batch whose promises name each other, and the names are gone after it. */
 static void test_notify_batch(void **state)
 {
@@ -642,7 +665,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, vat_kernel_setup, vat_kernel_teardown)
 		T(test_echo), T(test_signatures), T(test_mistakes), T(test_durable), T(test_kind_changed), T(test_ephemeral),
 		T(test_held_export), T(test_imports), T(test_baggage), T(test_own_in_baggage), T(test_own_promise),
-		T(test_rejected_promise), T(test_forwarding), T(test_notify_batch), T(test_durable_continuation), T(test_stale),
+		T(test_rejected_promise), T(test_forwarding), T(test_notify_batch), T(test_to_self), T(test_durable_continuation), T(test_stale),
 		T(test_exit), T(test_large),
 	};
 	return cmocka_run_group_tests_name("vatlib", tests, NULL, NULL);

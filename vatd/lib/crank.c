@@ -48,7 +48,7 @@ void *arena_get(vat *v, size_t size)
 	return memset(p, 0, size);
 }
 
-static void arena_reset(vat *v)
+void arena_reset(vat *v)
 {
 	while (v->arena && v->arena != v->arena_first) {
 		struct arena_chunk *c = v->arena;

@@ -195,6 +195,7 @@ __attribute__((noreturn, format(printf, 2, 3))) void vat_die(vat *v, const char 
 /* crank.c */
 int vat_serve(int fd, const vat_program *program);	/* the exit status */
 void *arena_get(vat *v, size_t size);			/* zeroed; never NULL */
+void arena_reset(vat *v);
 __attribute__((format(printf, 2, 3))) char *arena_printf(vat *v, const char *fmt, ...);
 void *vat_alloc(vat *v, size_t size);			/* zeroed heap; never NULL */
 void *vat_grow(vat *v, void *old, size_t *sizep, size_t need, size_t item);	/* never NULL */
