@@ -27,6 +27,7 @@
 #define OUTSIDE_NS	UINT64_C(1000000)	/* while vats work, outside waiters get at most one commit in this time */
 #define TICK_MS		50			/* how often deadlines are looked at while something is in flight */
 #define STALL_NS	UINT64_C(50000000)	/* a round that took this much longer than it should was a stall (D6) */
+#define STOP_NS		UINT64_C(2000000000)	/* how long a stop waits for a client to take its reply */
 #define SERVICE_BUDGET	64u			/* service calls of one round */
 
 /* --- the loop ------------------------------------------------------------------------------------------------------ */
@@ -141,7 +142,7 @@ static int timeout_ms(const struct kernel *k, bool more)
 
 	if (more || (k->ready_first && !(k->serial && k->n_in_flight)))
 		return 0;
-	if (k->n_in_flight)
+	if (k->n_in_flight || k->n_pings || k->stopping)
 		t = TICK_MS;
 	if (k->dirty_since_ns)
 		t = 1;
@@ -182,17 +183,24 @@ static int step(struct kernel *k, bool *morep)
 	return r;
 }
 
+/* Told to stop: when all is committed and said, or when whom it is said to does not listen. */
+static bool may_stop(struct kernel *k, uint64_t now_ns)
+{
+	if (!k->stopping || k->dirty_since_ns)
+		return false;
+	if (!k->stop_ns)
+		k->stop_ns = now_ns;
+	return !control_has_output(k->control) || now_ns - k->stop_ns > STOP_NS;
+}
+
 static int serve(struct kernel *k)
 {
 	uint64_t last = now_monotonic_ns(), checked = 0;
 	bool more = true;
 	int r = 0, waited;
 
-	while (!(k->stopping && !control_has_output(k->control) && !k->dirty_since_ns)) {
+	while (!may_stop(k, last)) {
 		waited = timeout_ms(k, more);
-		/* A ping waits for its answer even when nothing else is going on. */
-		if (waited < 0 && k->next_host_call > 1)
-			waited = 1000;
 		r = loop_round(&k->loop, waited);
 		if (r < 0)
 			return r;
@@ -317,6 +325,7 @@ static int start(struct kernel *k, const struct broker_options *o)
 static void stop(struct kernel *k)
 {
 	struct wire_buf b = WIRE_BUF_INIT;
+	struct host_call *c, *ctmp;
 	struct vat *v, *tmp;
 
 	wire_begin(&b, WIRE_SHUTDOWN, 0, 0);
@@ -331,10 +340,8 @@ static void stop(struct kernel *k)
 	k->control = control_free(k->control);
 	k->code = code_store_free(k->code);
 	launch_deinit(k);
-	while (k->calls) {
-		struct host_call *c = k->calls;
-
-		k->calls = c->next;
+	HASH_ITER(hh, k->calls, c, ctmp) {
+		HASH_DEL(k->calls, c);
 		methods_forget_call(c);
 	}
 	process_deinit(k);

@@ -737,6 +737,7 @@ static int out_of_crank(struct kernel *k, struct vat *v, const struct wire_frame
 			if (ping->token != f->token)
 				continue;
 			*p = ping->next;
+			k->n_pings--;
 			control_reply(ping->request,
 				      json_pack("{sI}", "us", (json_int_t)((now_monotonic_ns() - ping->sent_ns) / 1000)));
 			free(ping);

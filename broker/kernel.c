@@ -238,8 +238,7 @@ int kernel_subscribe_host(struct kernel *k, struct host_call *c)
 	r = kernel_hold(k, c->promise, HOLD_HOST, c->number, 1);
 	if (r < 0)
 		return error_trace(r);
-	c->next = k->calls;
-	k->calls = c;
+	HASH_ADD(hh, k->calls, number, sizeof(c->number), c);
 	return 0;
 }
 
@@ -247,21 +246,13 @@ struct host_call *kernel_find_call(struct kernel *k, uint64_t number)
 {
 	struct host_call *c;
 
-	for (c = k->calls; c; c = c->next)
-		if (c->number == number)
-			return c;
-	return NULL;
+	HASH_FIND(hh, k->calls, &number, sizeof(number), c);
+	return c;
 }
 
 /* Ends the subscription; the call itself stays the caller's. */
 int kernel_unsubscribe_host(struct kernel *k, struct host_call *c)
 {
-	struct host_call **p;
-
-	for (p = &k->calls; *p; p = &(*p)->next)
-		if (*p == c) {
-			*p = c->next;
-			break;
-		}
+	HASH_DEL(k->calls, c);
 	return kernel_hold(k, c->promise, HOLD_HOST, c->number, -1);
 }

@@ -12,6 +12,8 @@
 #ifndef CAPSTAN_KERNEL_H
 #define CAPSTAN_KERNEL_H
 
+#include <uthash.h>
+
 #include "../lib/config.h"
 #include "control.h"
 #include "loop.h"
@@ -42,7 +44,7 @@ struct host_call {
 	/* Called inside the round in which the promise settled, before the commit; reads the value itself. */
 	int (*settled)(struct kernel *k, struct host_call *c);
 	void *ctx;
-	struct host_call *next;
+	UT_hash_handle hh;
 };
 
 /* Something to do once the transaction that contains its cause is on disk (output validity). */
@@ -61,6 +63,7 @@ struct kernel {
 	struct settings settings;
 	bool serial;			/* --serial: one delivery in flight in the whole kernel */
 	bool stopping;
+	uint64_t stop_ns;		/* since when; 0: not noted yet */
 	uint64_t uid_base;		/* 0: not root */
 	const char *run_dir;		/* text for status only */
 	uint64_t start_ns;
@@ -83,7 +86,9 @@ struct kernel {
 	struct vat *ready_first, *ready_last;	/* vats that may have work */
 	unsigned n_in_flight;
 	uint64_t broker_ns;		/* the broker's own clock for deadlines: monotonic less its stalls (D6) */
-	struct host_call *calls;
+	struct host_call *calls;	/* uthash by number */
+	bool calls_gone;		/* some caller went away: methods_pump */
+	unsigned n_pings;		/* pings whose answer is awaited */
 	struct launch *launches;
 	bool launch_work;		/* launch_pump has something to do */
 	struct effect *effects;		/* run after the next commit */

@@ -11,6 +11,8 @@
 #include "service.h"
 #include "vat.h"
 
+#define VAT_UIDS 65536u	/* of an instance (broker/uidblock.h) */
+
 /* A subcluster on its way up or down. RAM only: at boot, launching ones are terminated and ending ones found again. */
 struct launch {
 	struct launch *next;
@@ -326,6 +328,10 @@ int launch_begin(struct kernel *k, struct config *config, const json_t *json, co
 	int r;
 
 	r = prepare_config(k, config, paths, hashes, error);
+	if (r == 0 && k->next_uid + config->n_vats > VAT_UIDS) {	/* never reused, so they can run out */
+		snprintf(error, CONFIG_ERROR_MAX, "vats: the instance's block of %u uids is used up", VAT_UIDS);
+		r = LAUNCH_E_REFUSED;
+	}
 	if (r) {
 		config_free(config);
 		return r;
@@ -388,7 +394,6 @@ static int bootstrap_args(struct kernel *k, struct launch *l, json_t *args)
 			r = add_ref(vats, v->row.name, ref);
 		if (r < 0)
 			return r;
-		vat_edit(k, v)->flags &= ~VAT_F_LAUNCHING;
 	}
 	for (i = 0; r == 0 && i < l->n_services; i++) {
 		r = service_find(k, l->services[i], &ref);
@@ -512,7 +517,7 @@ static int judge_answer(struct kernel *k, struct launch *l, bool *failedp)
 		return r < 0 ? r : kernel_corrupt("launch: bootstrap's promise is gone");
 	error = smallcaps_read_error(value.body, value.body_len, &name, &message);
 	*failedp = error || row.state == PROMISE_REJECTED;
-	if (*failedp)
+	if (*failedp && !l->error[0])	/* a vat's own end says more than what follows from it */
 		snprintf(l->error, sizeof(l->error), "bootstrap of %s failed: %s: %.180s", l->bootstrap,
 			 error ? name : "rejected", error ? message : "not with an Error");
 	return 0;
@@ -562,6 +567,7 @@ static int answered(struct kernel *k, struct host_call *c)
 	struct row_subcluster row;
 	json_t *result = NULL;
 	bool failed = true, rejected;
+	struct vat *v, *tmp;
 	int r;
 
 	r = subcluster_load(k, l->number, &row);
@@ -576,6 +582,10 @@ static int answered(struct kernel *k, struct host_call *c)
 	if (r >= 0 && !failed && row.status == SUB_LAUNCHING) {
 		row.status = SUB_RUNNING;
 		r = subcluster_save(k, l->number, &row);
+		HASH_ITER(hh, k->vats, v, tmp) {
+			if (v->row.subcluster == l->number)
+				vat_edit(k, v)->flags &= ~VAT_F_LAUNCHING;
+		}
 	}
 	if (r >= 0)
 		r = kernel_unsubscribe_host(k, c);

@@ -461,7 +461,7 @@ static int shut_down(void *ctx, struct control_request *r, json_t *params, int *
 
 /* --- calls ------------------------------------------------------------------------------------------------------------------ */
 
-struct call { struct host_call host; struct control_request *request; bool hold, gone; };
+struct call { struct host_call host; struct kernel *kernel; struct control_request *request; bool hold, gone; };
 
 static int call_end(struct kernel *k, struct call *c)
 {
@@ -522,6 +522,7 @@ static void call_gone(void *arg)
 	struct call *c = arg;
 
 	c->gone = true;
+	c->kernel->calls_gone = true;
 }
 
 void methods_forget_call(struct host_call *h)
@@ -532,13 +533,15 @@ void methods_forget_call(struct host_call *h)
 
 int methods_pump(struct kernel *k)
 {
-	struct host_call *h, *next;
+	struct host_call *h, *tmp;
 
-	for (h = k->calls; h; h = next) {
+	if (!k->calls_gone)
+		return 0;
+	k->calls_gone = false;
+	HASH_ITER(hh, k->calls, h, tmp) {
 		struct call *c = container_of(h, struct call, host);
 		int r;
 
-		next = h->next;
 		if (h->settled != call_settled || !c->gone)
 			continue;
 		r = call_end(k, c);
@@ -596,7 +599,8 @@ static int send_call(struct kernel *k, kref_t target, const struct smallcaps *s,
 		free(c);
 		return r;
 	}
-	*c = (struct call){ .host = { .promise = result, .settled = call_settled }, .request = request, .hold = hold };
+	*c = (struct call){ .host = { .promise = result, .settled = call_settled }, .kernel = k, .request = request,
+			    .hold = hold };
 	item.row.result = result.bits;
 	r = kernel_subscribe_host(k, &c->host);
 	if (r >= 0)

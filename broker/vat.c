@@ -245,13 +245,14 @@ int vat_load_all(struct kernel *k)
 	}
 }
 
-static void drop_requests(struct vat *v)
+static void drop_requests(struct kernel *k, struct vat *v)
 {
 	struct vat_ping *p;
 	struct vat_watch *w;
 
 	while ((p = v->pings)) {
 		v->pings = p->next;
+		k->n_pings--;
 		control_error(p->request, CONTROL_KERNEL_ERROR, "VAT_TERMINATED", "the vat ended");
 		free(p);
 	}
@@ -266,7 +267,7 @@ void vat_forget(struct kernel *k, struct vat *v)
 {
 	struct vat **p;
 
-	drop_requests(v);
+	drop_requests(k, v);
 	crank_abandon(k, v);
 	channel_close(&v->channel);
 	crank_deinit(&v->crank);
@@ -407,6 +408,7 @@ int vat_ping(struct kernel *k, struct vat *v, struct control_request *request)
 	p->deadline_ns = p->sent_ns + PING_DEADLINE_NS;
 	p->next = v->pings;
 	v->pings = p;
+	k->n_pings++;
 	wire_begin(&b, WIRE_PING, 0, 0);
 	wire_u64(&b, p->token);
 	wire_end(&b);
@@ -419,13 +421,13 @@ void vat_check_pings(struct kernel *k, struct vat *v, uint64_t now_ns)
 {
 	struct vat_ping **p = &v->pings, *ping;
 
-	(void)k;
 	while ((ping = *p)) {
 		if (v->proc == PROC_ALIVE && now_ns < ping->deadline_ns) {
 			p = &ping->next;
 			continue;
 		}
 		*p = ping->next;
+		k->n_pings--;
 		control_error(ping->request, CONTROL_KERNEL_ERROR, "VAT_UNRESPONSIVE", "%s did not answer within %u s",
 			      v->row.name, (unsigned)(PING_DEADLINE_NS / 1000000000));
 		free(ping);
