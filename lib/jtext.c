@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON text, reading and writing. No value tree is built: bodies are mostly a few words long, and their readers
- * want two or three fields, so a check and a walk over the bytes cost less than one allocation.
+ * JSON text, reading and writing. No value tree is built: bodies are mostly a few words long, and their
+ * readers want two or three fields, so a check and a walk over the bytes cost less than one allocation.
  */
 #include <math.h>
 
@@ -110,7 +110,8 @@ static void digits_up(struct digits *g)
 }
 
 /* `n` digits that read back as d? The nearest such number, or the one above it: at a power of two the doubles
- * lie twice as close below as above, so the nearest may belong to the neighbour while the next one up is ours. */
+ * lie twice as close below as above, so the nearest may belong to the neighbour while the next one up is
+ * ours. */
 static bool digits_try(struct digits *g, double d, int n)
 {
 	char text[32];
@@ -129,7 +130,10 @@ static bool digits_try(struct digits *g, double d, int n)
 
 static void digits_shortest(struct digits *g, double d)
 {
-	/* Below the normal range fewer digits can be enough than 15; elsewhere 15 digits without their zeros are shortest. */
+	/*
+	 * Below the normal range fewer digits can be enough than 15; elsewhere 15 digits without their
+	 * zeros are shortest.
+	 */
 	int n = d < 2.2250738585072014e-308 ? 1 : 15;
 	while (!digits_try(g, d, n) && n < 17)
 		n++;
@@ -240,7 +244,7 @@ int jtext_name_order(const char *a, size_t a_len, const char *b, size_t b_len)
 	return a_len < b_len ? -1 : a_len > b_len;
 }
 
-/* --- checking ---------------------------------------------------------------------------------------------------- */
+/* --- checking ------------------------------------------------------------------------------------- */
 
 struct check { const char *p, *end; };
 
@@ -438,7 +442,7 @@ bool jtext_check(const char *text, size_t len)
 	return c.p == c.end;
 }
 
-/* --- the walk ---------------------------------------------------------------------------------------------------- */
+/* --- the walk ------------------------------------------------------------------------------------- */
 
 static const char *skip_space(const char *p)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Smallcaps at the edges: what a person wrote as JSON becomes a body, and a body becomes one readable line. The text
- * underneath is jtext's; here are the escapes that @endo/marshal puts into strings:
+ * Smallcaps at the edges: what a person wrote as JSON becomes a body, and a body becomes one readable line.
+ * The text underneath is jtext's; here are the escapes that @endo/marshal puts into strings:
  *
  *	"!…" a string that begins with one of ! to -		"#undefined" "#NaN" "#Infinity" "#-Infinity"
  *	"+5" "-5" bigint	"%name" symbol			"$0.Alleged: Name" remotable	"&0" promise
@@ -27,7 +27,7 @@ void smallcaps_deinit(struct smallcaps *s)
 	*s = (struct smallcaps){ 0 };
 }
 
-/* --- encoding ---------------------------------------------------------------------------------------------------- */
+/* --- encoding ------------------------------------------------------------------------------------- */
 
 struct encoder {
 	struct jtext text;
@@ -266,7 +266,7 @@ int smallcaps_error(const char *name, const char *message, struct smallcaps *out
 	return encoder_take(&e, out);
 }
 
-/* --- reading ----------------------------------------------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------------------------------- */
 
 /* The value of a smallcaps body, or NULL when it is none. */
 static const char *body_value(const void *body, size_t len)
@@ -343,7 +343,7 @@ char *smallcaps_method(const void *body, size_t body_len)
 	return p ? plain_string(p) : NULL;
 }
 
-/* --- rendering --------------------------------------------------------------------------------------------------- */
+/* --- rendering ------------------------------------------------------------------------------------ */
 
 struct renderer {
 	struct jtext out;
@@ -525,8 +525,9 @@ static bool render_tagged(struct renderer *r, const char *tag)
 }
 
 /*
- * Marks are looked for at the first name only, where every encoder puts them: looking further would walk each
- * nested object once per level, and a hostile body has hundreds of levels. Elsewhere they are not smallcaps to us.
+ * Marks are looked for at the first name only, where every encoder puts them: looking further would walk
+ * each nested object once per level, and a hostile body has hundreds of levels. Elsewhere they are not
+ * smallcaps to us.
  */
 static bool render_object(struct renderer *r, const char *p)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing a vat in C. A vat is an ordinary program: the library owns main(), speaks the wire protocol on fd 3 and calls
- * methods of the vat's objects. One delivery is one crank: what a method sends, settles and stores takes effect
- * together when it has returned, or not at all.
+ * Writing a vat in C. A vat is an ordinary program: the library owns main(), speaks the wire protocol on fd
+ * 3 and calls methods of the vat's objects. One delivery is one crank: what a method sends, settles and
+ * stores takes effect together when it has returned, or not at all.
  *
  *	typedef struct { int64_t n; } counter;
  *
@@ -29,8 +29,8 @@
  *	[…]	an array of exactly these		{a:i,b:s}	a record; reading ignores other members
  *	?	before one: reading leaves the variable alone if it is missing or undefined
  *
- * Everything borrowed (references, values, strings that were read) lasts until the crank ends. A reference kept in C memory
- * longer must be held with vat_hold(); fields of a state table are held by the library.
+ * Everything borrowed (references, values, strings that were read) lasts until the crank ends. A reference
+ * kept in C memory longer must be held with vat_hold(); fields of a state table are held by the library.
  */
 #ifndef CAPSTAN_VAT_H
 #define CAPSTAN_VAT_H
@@ -44,7 +44,7 @@ typedef struct vat_ref vat_ref;		/* an object or a promise */
 typedef struct vat_value vat_value;	/* any passable value, immutable */
 typedef int vat_fn(vat *v, void *self);
 
-/* --- kinds ------------------------------------------------------------------------------------------------------- */
+/* --- kinds ---------------------------------------------------------------------------------------- */
 
 /* A method; `args` guards it before it runs, `result` (NULL: anything) is what vat_return() must give. */
 typedef struct { const char *name, *args, *result; vat_fn *fn; } vat_method;
@@ -53,11 +53,11 @@ enum vat_field_type { VAT_FIELD_I64 = 1, VAT_FIELD_F64, VAT_FIELD_BOOL, VAT_FIEL
 typedef struct { const char *name; enum vat_field_type type; size_t offset; } vat_field;
 
 /*
- * A kind of object. `size` bytes of C memory belong to each, zeroed at first. With a state table the objects
- * are durable: the named fields are saved at the end of each crank that changed them, an object keeps its identity
- * over restarts, their continuations survive (vat_when), and fields that are not in the table read 0 after a restart.
- * Without it they die with the process. The root is there always; with a state table its fields and
- * continuations survive too.
+ * A kind of object. `size` bytes of C memory belong to each, zeroed at first. With a state table the
+ * objects are durable: the named fields are saved at the end of each crank that changed them, an object
+ * keeps its identity over restarts, their continuations survive (vat_when), and fields that are not in the
+ * table read 0 after a restart. Without it they die with the process. The root is there always; with a
+ * state table its fields and continuations survive too.
  */
 typedef struct vat_kind {
 	const char *name;			/* others see "Alleged: NAME" */
@@ -84,7 +84,10 @@ typedef struct vat_kind {
 #define VAT_STR(kind_, field_)	VAT_FIELD(kind_, field_, char *, VAT_FIELD_STR)		/* set with vat_set_string() */
 #define VAT_REF(kind_, field_)	VAT_FIELD(kind_, field_, vat_ref *, VAT_FIELD_REF)	/* plainly assigned */
 
-/* Defines the function `name_`, with `v` and `self`. 0: done (no vat_return(): undefined); vat_fail(): rejected. */
+/*
+ * Defines the function `name_`, with `v` and `self`. 0: done (no vat_return(): undefined); vat_fail():
+ * rejected.
+ */
 #define VAT_METHOD(kind_, name_)							\
 	static int name_##_method(vat *v, kind_ *self);					\
 	static int name_(vat *v, void *self) { return name_##_method(v, self); }	\
@@ -96,25 +99,35 @@ extern const vat_program vat_main_program;
 #define VAT_PROGRAM(...) \
 	const vat_program vat_main_program = { (const vat_kind *const[]){ __VA_ARGS__, NULL } }
 
-/* --- inside a method --------------------------------------------------------------------------------------------- */
+/* --- inside a method ------------------------------------------------------------------------------ */
 
 /*
- * Read the arguments. A method whose guard is the same signature cannot fail here; else the call is rejected with a
- * sentence that names method, argument and expectation, what could not be read is zero, and -1 returns.
+ * Read the arguments. A method whose guard is the same signature cannot fail here; else the call is
+ * rejected with a sentence that names method, argument and expectation, what could not be read is zero, and
+ * -1 returns.
  */
 int vat_read(vat *v, const char *signature, ...);
 /* End the method with a value. Returning an unresolved promise ("r") makes the result follow it. */
 int vat_return(vat *v, const char *signature, ...);
-/* End the method with a rejection: an Error of that name ("Error", "TypeError", …), or any value. Return -1. */
+/*
+ * End the method with a rejection: an Error of that name ("Error", "TypeError", …), or any value. Return
+ * -1.
+ */
 int vat_fail(vat *v, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int vat_throw(vat *v, const char *signature, ...);
 vat_ref *vat_self(vat *v);		/* the object whose method runs */
 
-/* --- objects ----------------------------------------------------------------------------------------------------- */
+/* --- objects -------------------------------------------------------------------------------------- */
 
-/* A new object; its init reads the arguments. If init fails, the running method fails likewise and NULL returns. */
+/*
+ * A new object; its init reads the arguments. If init fails, the running method fails likewise and NULL
+ * returns.
+ */
 vat_ref *vat_new(vat *v, const vat_kind *kind, const char *signature, ...);
-/* The C memory of an own object of that kind, else NULL: it belongs to another kind or vat, or is a promise. */
+/*
+ * The C memory of an own object of that kind, else NULL: it belongs to another kind or vat, or is a
+ * promise.
+ */
 void *vat_state(vat *v, vat_ref *ref, const vat_kind *kind);
 /* Replace a string that belongs to an object (a VAT_STR field, or one that fini frees); NULL clears it. */
 void vat_set_string(vat *v, char **field, const char *text);
@@ -123,7 +136,7 @@ vat_ref *vat_hold(vat *v, vat_ref *ref);	/* keep past the crank; nests; returns 
 void vat_release(vat *v, vat_ref *ref);
 bool vat_is_promise(const vat_ref *ref);
 
-/* --- messages and promises --------------------------------------------------------------------------------------- */
+/* --- messages and promises ------------------------------------------------------------------------ */
 
 /* Send; the answer is a promise, which can be sent to at once. */
 vat_ref *vat_call(vat *v, vat_ref *target, const char *method, const char *signature, ...);
@@ -134,19 +147,22 @@ void vat_tell(vat *v, vat_ref *target, const char *method, const char *signature
 #endif
 
 /*
- * When the promise is fulfilled (vat_when) or rejected (vat_catch), run that method of the object `self`, with the value
- * as its one argument, in a later turn. On a durable object it survives restarts of the vat; on another it keeps the
- * object alive until then. A rejection that nothing catches is logged.
+ * When the promise is fulfilled (vat_when) or rejected (vat_catch), run that method of the object `self`,
+ * with the value as its one argument, in a later turn. On a durable object it survives restarts of the vat;
+ * on another it keeps the object alive until then. A rejection that nothing catches is logged.
  */
 void vat_when(vat *v, vat_ref *promise, void *self, const char *method);
 void vat_catch(vat *v, vat_ref *promise, void *self, const char *method);
 
-/* A promise of one's own, settled once. -1: it is not one's own or is settled already; then the method fails. */
+/*
+ * A promise of one's own, settled once. -1: it is not one's own or is settled already; then the method
+ * fails.
+ */
 vat_ref *vat_promise_new(vat *v);
 int vat_resolve(vat *v, vat_ref *promise, const char *signature, ...);
 int vat_reject(vat *v, vat_ref *promise, const char *name, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
-/* --- values ------------------------------------------------------------------------------------------------------ */
+/* --- values --------------------------------------------------------------------------------------- */
 
 enum vat_type {
 	VAT_UNDEFINED, VAT_NULL, VAT_BOOLEAN, VAT_NUMBER, VAT_BIGINT, VAT_STRING, VAT_SYMBOL, VAT_REFERENCE, VAT_ERROR,
@@ -162,11 +178,11 @@ vat_value *vat_at(vat *v, const vat_value *value, size_t i);			/* NULL: none */
 vat_value *vat_get(vat *v, const vat_value *record, const char *name);		/* NULL: none */
 const char *vat_name_at(vat *v, const vat_value *record, size_t i);		/* NULL: none */
 
-/* --- baggage: durable values by name ------------------------------------------------------------------------------ */
+/* --- baggage: durable values by name -------------------------------------------------------------- */
 
 /*
- * Data, and references that survive: imported ones, the root, durable objects. Putting in a promise or another
- * object fails the method, with a sentence. Cached: reading again costs no message.
+ * Data, and references that survive: imported ones, the root, durable objects. Putting in a promise or
+ * another object fails the method, with a sentence. Cached: reading again costs no message.
  */
 int vat_baggage_set(vat *v, const char *name, const char *signature, ...);
 int vat_baggage_init(vat *v, const char *name, const char *signature, ...);	/* fails if the name is there */
@@ -174,7 +190,7 @@ bool vat_baggage_get(vat *v, const char *name, const char *signature, ...);	/* f
 bool vat_baggage_has(vat *v, const char *name);
 bool vat_baggage_delete(vat *v, const char *name);				/* false: was not there */
 
-/* --- the vat itself ---------------------------------------------------------------------------------------------- */
+/* --- the vat itself ------------------------------------------------------------------------------- */
 
 void vat_log(vat *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void vat_warn(vat *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes as a smallcaps body: the edge's functions are total, what they show is printable, and the check agrees with a
- * second opinion (jansson) on what is JSON. Bytes that are JSON also go in as a person's value.
+ * Any bytes as a smallcaps body: the edge's functions are total, what they show is printable, and the check
+ * agrees with a second opinion (jansson) on what is JSON. Bytes that are JSON also go in as a person's
+ * value.
  */
 #include <math.h>
 
@@ -26,7 +27,10 @@ static void check_line(const char *line)
 	assert(jtext_is_utf8(line, strlen(line)));
 }
 
-/* Differences that are known: numbers too large for a double, names with NUL, our lower limit of depth; and jansson ends at a raw NUL. */
+/*
+ * Differences that are known: numbers too large for a double, names with NUL, our lower limit of depth; and
+ * jansson ends at a raw NUL.
+ */
 static void compare(const char *text, size_t len, bool accepted)
 {
 	json_error_t error;

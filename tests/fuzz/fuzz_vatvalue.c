@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a vat does with a body that another vat wrote: read it by signatures, look around in it, pass it on. Total on any
- * bytes; what is passed on is JSON again, and passing that on once more changes nothing.
+ * What a vat does with a body that another vat wrote: read it by signatures, look around in it, pass it on.
+ * Total on any bytes; what is passed on is JSON again, and passing that on once more changes nothing.
  */
 #include "../../vatd/lib/internal.h"
 

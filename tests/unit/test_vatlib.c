@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The vat library in a forked child, with kinds made for the purpose; the test plays the kernel. So the library runs
- * here under the sanitisers too, which static vats do not.
+ * The vat library in a forked child, with kinds made for the purpose; the test plays the kernel. So the
+ * library runs here under the sanitisers too, which static vats do not.
  */
 #include "vat_kernel.h"
 
@@ -10,7 +10,7 @@
 #include "../../vatd/lib/internal.h"
 #include "smallcaps_vectors.h"
 
-/* --- the vat ----------------------------------------------------------------------------------------------------- */
+/* --- the vat -------------------------------------------------------------------------------------- */
 
 typedef struct { vat_ref *peer; int64_t n; double d; bool b; char *s; } thing;
 
@@ -303,7 +303,7 @@ static const char *call(struct vat_kernel *k, const char *body, const char *slot
 #define ERROR(message_) "resolve p-1 rejected #{\"#error\":\"" message_ "\",\"name\":\"Error\"}"
 #define TYPE_ERROR(message_) "resolve p-1 rejected #{\"#error\":\"" message_ "\",\"name\":\"TypeError\"}"
 
-/* --- values ------------------------------------------------------------------------------------------------------ */
+/* --- values --------------------------------------------------------------------------------------- */
 
 /* M1: a value goes through unchanged; numbers of slots are those of the new message; white space goes. */
 static void test_echo(void **state)
@@ -370,7 +370,7 @@ static void test_mistakes(void **state)
 			    "delete object.o+d1.1");
 }
 
-/* --- objects ----------------------------------------------------------------------------------------------------- */
+/* --- objects -------------------------------------------------------------------------------------- */
 
 /* Every field type survives, references too (V5). */
 static void test_durable(void **state)
@@ -472,7 +472,7 @@ static void test_imports(void **state)
 	assert_string_equal(collect(k, WIRE_RETIRE_IMPORTS, "o-2 o-9"), "");
 }
 
-/* --- baggage ----------------------------------------------------------------------------------------------------- */
+/* --- baggage -------------------------------------------------------------------------------------- */
 
 static void test_baggage(void **state)
 {
@@ -519,7 +519,7 @@ static void test_own_in_baggage(void **state)
 	assert_null(store_text(k, "count.o+d1.1"));
 }
 
-/* --- promises ---------------------------------------------------------------------------------------------------- */
+/* --- promises ------------------------------------------------------------------------------------- */
 
 static void test_own_promise(void **state)
 {
@@ -601,7 +601,10 @@ static void test_notify_batch(void **state)
 	assert_string_equal(notify(k, "p-60", 0, "not smallcaps", ""), "");
 }
 
-/* V5: the promise that an earlier incarnation decided is rejected, and the continuation of a durable object hears of it. */
+/*
+ * V5: the promise that an earlier incarnation decided is rejected, and the continuation of a durable object
+ * hears of it.
+ */
 static void test_durable_continuation(void **state)
 {
 	struct vat_kernel *k = *state;
@@ -620,7 +623,7 @@ static void test_durable_continuation(void **state)
 	assert_null(store_text(k, "when.p-3"));
 }
 
-/* --- the vat itself ---------------------------------------------------------------------------------------------- */
+/* --- the vat itself ------------------------------------------------------------------------------- */
 
 /* A reference kept past its crank is caught. */
 static void test_stale(void **state)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The other end of fd 3 for tests of vats: starts a vat process, makes deliveries by hand, answers its reads from a
- * vatstore that outlives the process, and keeps what the vat said as lines of text:
+ * The other end of fd 3 for tests of vats: starts a vat process, makes deliveries by hand, answers its
+ * reads from a vatstore that outlives the process, and keeps what the vat said as lines of text:
  *
  *	send o-1 p+1 #["greet",["$0"]] o-2	resolve p-1 ref #"$0" o+0	set baggage.n #5	subscribe p+1
  */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A durable caller for the durability tests: makes the counter increment n times, one call after the other, and
- * counts in its saved state what it issued and what was acknowledged. Each call is issued in the crank that counts it, and its
- * continuation stands in the store, so at rest after any number of kills: issued == acked + refused, and the counter
- * shows acked.
+ * A durable caller for the durability tests: makes the counter increment n times, one call after the other,
+ * and counts in its saved state what it issued and what was acknowledged. Each call is issued in the crank
+ * that counts it, and its continuation stands in the store, so at rest after any number of kills: issued ==
+ * acked + refused, and the counter shows acked.
  */
 #include <capstan/vat.h>
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Alice knows Bob and Carol; they do not know each other until she introduces them. In one crank she asks Carol for a
- * greeter, asks the greeter that she does not have yet for a greeting (pipelining: no round trip between), and hands the
- * greeting that does not exist yet to Bob. Her own answer is a promise that she settles when all has come true.
+ * Alice knows Bob and Carol; they do not know each other until she introduces them. In one crank she asks
+ * Carol for a greeter, asks the greeter that she does not have yet for a greeting (pipelining: no round
+ * trip between), and hands the greeting that does not exist yet to Bob. Her own answer is a promise that
+ * she settles when all has come true.
  */
 #include <capstan/vat.h>
 

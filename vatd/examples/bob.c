@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bob is given a promise for a greeting, and Carol. A Listener of his waits for the one and thanks the other; its
- * continuations keep it alive as long as it waits, nothing else does.
+ * Bob is given a promise for a greeting, and Carol. A Listener of his waits for the one and thanks the
+ * other; its continuations keep it alive as long as it waits, nothing else does.
  */
 #include <capstan/vat.h>
 

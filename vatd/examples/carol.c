@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Carol makes greeters. They are durable objects: a greeter that somebody keeps greets the same after a restart. */
+/*
+ * Carol makes greeters. They are durable objects: a greeter that somebody keeps greets the same after a
+ * restart.
+ */
 #include <capstan/vat.h>
 
 #include <stdio.h>

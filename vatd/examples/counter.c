@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The smallest useful vat: a number that survives. It stands in the baggage, so killing the vat, the broker or the
- * machine loses nothing that a caller was told.
+ * The smallest useful vat: a number that survives. It stands in the baggage, so killing the vat, the broker
+ * or the machine loses nothing that a caller was told.
  */
 #include <capstan/vat.h>
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The channel to the kernel. Everything a crank says is collected and leaves in as few packets as it fits, `done` with
- * it: an ordinary crank is one receive and one send. Log lines leave at once, so that they survive whatever comes next.
+ * The channel to the kernel. Everything a crank says is collected and leaves in as few packets as it fits,
+ * `done` with it: an ordinary crank is one receive and one send. Log lines leave at once, so that they
+ * survive whatever comes next.
  */
 #include <sys/socket.h>
 
@@ -143,8 +144,8 @@ void channel_log(vat *v, uint32_t level, const char *text, size_t len)
 }
 
 /*
- * The vat cannot go on: say why, abandon the crank with exit(failure), end. Built by hand from the smallest pieces,
- * because anything may be broken.
+ * The vat cannot go on: say why, abandon the crank with exit(failure), end. Built by hand from the smallest
+ * pieces, because anything may be broken.
  */
 void vat_die(vat *v, const char *fmt, ...)
 {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Deliveries and cranks. A delivery goes: references introduced, method or continuations run (turns, until none is left),
- * durable state written, unheld references swept, `done`. Nothing outlives it but what somebody holds.
+ * Deliveries and cranks. A delivery goes: references introduced, method or continuations run (turns, until
+ * none is left), durable state written, unheld references swept, `done`. Nothing outlives it but what
+ * somebody holds.
  */
 #include "internal.h"
 
 #define ARENA_FIRST	8192	/* most cranks fit; larger chunks go back to the heap when the crank ends */
 
-/* --- memory ------------------------------------------------------------------------------------------------------ */
+/* --- memory --------------------------------------------------------------------------------------- */
 
 void *vat_alloc(vat *v, size_t size)
 {
@@ -73,7 +74,7 @@ char *arena_printf(vat *v, const char *fmt, ...)
 	return p;
 }
 
-/* --- calls ------------------------------------------------------------------------------------------------------- */
+/* --- calls ---------------------------------------------------------------------------------------- */
 
 static int call_vfail(vat *v, const char *name, const char *fmt, va_list ap)
 {
@@ -200,9 +201,12 @@ bool call_method(vat *v, struct object *self, const vat_method *row, vat_fn *fn,
 	return fulfilled;
 }
 
-/* --- deliveries -------------------------------------------------------------------------------------------------- */
+/* --- deliveries ----------------------------------------------------------------------------------- */
 
-/* Introduce the slots of a body and check its text. False: not smallcaps; the slots are introduced all the same. */
+/*
+ * Introduce the slots of a body and check its text. False: not smallcaps; the slots are introduced all the
+ * same.
+ */
 static bool accept_capdata(vat *v, const struct wire_capdata *c, struct vat_value *out)
 {
 	vat_ref **slots = c->n_slots ? arena_get(v, c->n_slots * sizeof(vat_ref *)) : NULL;
@@ -401,7 +405,7 @@ int vat_serve(int fd, const vat_program *program)
 	return 1;	/* the kernel is gone */
 }
 
-/* --- powers ------------------------------------------------------------------------------------------------------ */
+/* --- powers --------------------------------------------------------------------------------------- */
 
 __attribute__((format(printf, 3, 0))) static void log_at(vat *v, uint32_t level, const char *fmt, va_list ap)
 {

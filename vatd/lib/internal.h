@@ -11,8 +11,9 @@
  *	signature.c	C values to smallcaps and back
  *	value.c		vat_value
  *
- * Failures: what the vat's author or a caller did wrong fails the running method (vat->call.failed). What would leave
- * the vat in a state that is not true ends the process through vat_die(): exit(failure) abandons the crank.
+ * Failures: what the vat's author or a caller did wrong fails the running method (vat->call.failed). What
+ * would leave the vat in a state that is not true ends the process through vat_die(): exit(failure)
+ * abandons the crank.
  */
 #ifndef CAPSTAN_VAT_INTERNAL_H
 #define CAPSTAN_VAT_INTERNAL_H
@@ -24,7 +25,7 @@
 
 #include "../../lib/jtext.h"
 
-/* --- views: smallcaps text with its references ------------------------------------------------------------------- */
+/* --- views: smallcaps text with its references ---------------------------------------------------- */
 
 /* Text that jtext_check() accepted, and what its slots are. vat_value is the public name of it. */
 struct vat_value {
@@ -43,7 +44,7 @@ struct encoder {
 	char problem[200];		/* "" : fine */
 };
 
-/* --- references -------------------------------------------------------------------------------------------------- */
+/* --- references ----------------------------------------------------------------------------------- */
 
 enum ref_kind { REF_FREE, REF_LOCAL, REF_IMPORT, REF_A_PROMISE };
 enum promise_state { UNRESOLVED, FORWARDED, FULFILLED, REJECTED };
@@ -108,7 +109,7 @@ struct kind_row {			/* a durable kind and its number in vrefs */
 	uint64_t number;		/* 0: not used yet */
 };
 
-/* --- the running method ------------------------------------------------------------------------------------------ */
+/* --- the running method --------------------------------------------------------------------------- */
 
 struct call {
 	struct object *self;
@@ -127,7 +128,7 @@ struct turn {
 	char method[];
 };
 
-/* --- the store --------------------------------------------------------------------------------------------------- */
+/* --- the store ------------------------------------------------------------------------------------ */
 
 struct baggage {			/* one cached name */
 	struct baggage *next;
@@ -229,7 +230,10 @@ const char *ref_describe(vat *v, const vat_ref *r);
 bool promise_is_settled(const vat_ref *p);
 void promise_subscribe(vat *v, vat_ref *p);
 void promise_deliver_notify(vat *v, const struct wire_frame *f);
-/* Settle the result of a message, or an own promise, with what the encoder holds. `p` may be NULL for a result nobody here knows. */
+/*
+ * Settle the result of a message, or an own promise, with what the encoder holds. `p` may be NULL for a
+ * result nobody here knows.
+ */
 void promise_resolve_vref(vat *v, vref_t result, bool rejected, struct encoder *value);
 void promise_settle_own(vat *v, vat_ref *p, bool rejected, struct encoder *value);
 vat_ref *promise_settled_new(vat *v, bool rejected, struct encoder *value);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Objects and their kinds. A durable object (a kind with a state table) is its state in the vatstore; memory is a
- * cache of it, loaded when the object is touched, written back when the crank ends if it differs, evicted at
- * bringOutYourDead. Its vref o+dKIND.INSTANCE is its identity over restarts. The root is always o+0.
+ * Objects and their kinds. A durable object (a kind with a state table) is its state in the vatstore;
+ * memory is a cache of it, loaded when the object is touched, written back when the crank ends if it
+ * differs, evicted at bringOutYourDead. Its vref o+dKIND.INSTANCE is its identity over restarts. The root
+ * is always o+0.
  */
 #include "internal.h"
 
-/* --- kinds ------------------------------------------------------------------------------------------------------- */
+/* --- kinds ---------------------------------------------------------------------------------------- */
 
 static const char *const field_types[] = {
 	[VAT_FIELD_I64] = "i64", [VAT_FIELD_F64] = "f64", [VAT_FIELD_BOOL] = "bool", [VAT_FIELD_STR] = "str",
@@ -105,7 +106,7 @@ const vat_kind *kind_of(vat *v, const vat_ref *r)
 	return NULL;
 }
 
-/* --- state ------------------------------------------------------------------------------------------------------- */
+/* --- state ---------------------------------------------------------------------------------------- */
 
 static void *field_at(struct object *o, const vat_field *f)
 {
@@ -303,7 +304,7 @@ void object_touch(vat *v, struct object *o)
 	v->touched = o;
 }
 
-/* --- objects ----------------------------------------------------------------------------------------------------- */
+/* --- objects -------------------------------------------------------------------------------------- */
 
 struct object *object_new(vat *v, const vat_kind *kind, vat_ref *ref)
 {

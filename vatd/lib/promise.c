@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promises. In the kernel's clist a promise lives until it settles; here its identity goes on as long as somebody holds it: the
- * value is kept, and a settled promise that is sent again gets a fresh number, resolved when the crank ends.
+ * Promises. In the kernel's clist a promise lives until it settles; here its identity goes on as long as
+ * somebody holds it: the value is kept, and a settled promise that is sent again gets a fresh number,
+ * resolved when the crank ends.
  *
  *	UNRESOLVED ──▶ FULFILLED | REJECTED	by a notify, or by us when it is ours
  *	     └───────▶ FORWARDED		ours, resolved to another unresolved promise: everybody looks there
  *
- * Continuations run in turns of their own after the method that settled (or asked), before the crank ends. Those on
- * durable objects stand in the vatstore from the crank that asked to the crank that runs them.
+ * Continuations run in turns of their own after the method that settled (or asked), before the crank ends.
+ * Those on durable objects stand in the vatstore from the crank that asked to the crank that runs them.
  */
 #include "internal.h"
 
@@ -43,7 +44,7 @@ static void settled_free(vat *v, struct settled *s)
 	free(s);
 }
 
-/* --- continuations ----------------------------------------------------------------------------------------------- */
+/* --- continuations -------------------------------------------------------------------------------- */
 
 static void waiting_add(vat *v, vat_ref *p, vat_ref *object, const char *method, bool on_rejection, bool durable)
 {
@@ -273,7 +274,7 @@ void vat_catch(vat *v, vat_ref *promise, void *self, const char *method)
 	when_or_catch(v, promise, self, method, true);
 }
 
-/* --- settling ---------------------------------------------------------------------------------------------------- */
+/* --- settling ------------------------------------------------------------------------------------- */
 
 static void put_resolution(vat *v, vref_t vref, bool rejected, const struct encoder *e)
 {
@@ -286,7 +287,10 @@ static void put_resolution(vat *v, vref_t vref, bool rejected, const struct enco
 
 static void emit_resolve(vat *v, vref_t vref, bool rejected, const struct encoder *e)
 {
-	/* Exporting a durable object may read the store, which sends what is collected: so before the frame begins. */
+	/*
+	 * Exporting a durable object may read the store, which sends what is collected: so before the frame
+	 * begins.
+	 */
 	for (size_t i = 0; i < e->n_slots; i++)
 		ref_export(v, e->slots[i]);
 	wire_begin(&v->out, WIRE_RESOLVE, 0, v->delivery);
@@ -298,8 +302,8 @@ static void emit_resolve(vat *v, vref_t vref, bool rejected, const struct encode
 }
 
 /*
- * What settling with this value comes to: a value that is exactly a settled promise is that promise's outcome; one
- * that is an unresolved promise is forwarding, and that promise returns.
+ * What settling with this value comes to: a value that is exactly a settled promise is that promise's
+ * outcome; one that is an unresolved promise is forwarding, and that promise returns.
  */
 static vat_ref *outcome(vat *v, bool *rejectedp, struct encoder *e)
 {
@@ -393,8 +397,8 @@ vat_ref *promise_settled_new(vat *v, bool rejected, struct encoder *e)
 }
 
 /*
- * Settled promises that were named again: all in one batch, because they may name each other, and the kernel
- * translates a whole batch before it forgets any of its promises.
+ * Settled promises that were named again: all in one batch, because they may name each other, and the
+ * kernel translates a whole batch before it forgets any of its promises.
  */
 void promise_emit_reexported(vat *v)
 {
@@ -429,7 +433,7 @@ void promise_emit_reexported(vat *v)
 	v->n_reexported = 0;
 }
 
-/* --- notify ------------------------------------------------------------------------------------------------------ */
+/* --- notify --------------------------------------------------------------------------------------- */
 
 static void take_resolution(vat *v, vat_ref *p, const struct wire_resolution *r)
 {
@@ -470,7 +474,7 @@ void promise_deliver_notify(vat *v, const struct wire_frame *f)
 	}
 }
 
-/* --- own promises and sending ------------------------------------------------------------------------------------ */
+/* --- own promises and sending --------------------------------------------------------------------- */
 
 vat_ref *vat_promise_new(vat *v)
 {

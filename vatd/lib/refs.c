@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of references: every vref that is in our clist and was seen by this incarnation, and local ones that have none yet.
+ * The table of references: every vref that is in our clist and was seen by this incarnation, and local ones
+ * that have none yet.
  *
- * What keeps a reference: holds (n_holds: vat_hold, values of settled promises, fields of loaded objects, turns,
- * ephemeral continuations), values in the vatstore (n_stored, kept there too because it must outlive us), the kernel (an own
- * object that it reaches), and until the crank ends the crank itself. Own objects without any of these go when the
- * crank ends; imports go at bringOutYourDead, all at once, because telling the kernel costs a syscall each.
+ * What keeps a reference: holds (n_holds: vat_hold, values of settled promises, fields of loaded objects,
+ * turns, ephemeral continuations), values in the vatstore (n_stored, kept there too because it must outlive
+ * us), the kernel (an own object that it reaches), and until the crank ends the crank itself. Own objects
+ * without any of these go when the crank ends; imports go at bringOutYourDead, all at once, because telling
+ * the kernel costs a syscall each.
  *
- * Entries are never given back to the heap: a stale pointer that a method kept finds an entry whose crank is over and which
- * nothing holds, and the vat dies with a sentence instead of corrupting itself.
+ * Entries are never given back to the heap: a stale pointer that a method kept finds an entry whose crank
+ * is over and which nothing holds, and the vat dies with a sentence instead of corrupting itself.
  */
 #include "internal.h"
 
@@ -141,8 +143,8 @@ vat_ref *ref_settled_link(vat_ref *r)
 }
 
 /*
- * What the kernel does with a durable object is remembered in the store too: the next incarnation must not delete what
- * the kernel reaches, nor forget to retire, nor retire twice.
+ * What the kernel does with a durable object is remembered in the store too: the next incarnation must not
+ * delete what the kernel reaches, nor forget to retire, nor retire twice.
  */
 static void exported_load(vat *v, vat_ref *r)
 {
@@ -257,7 +259,7 @@ const char *ref_describe(vat *v, const vat_ref *r)
 	return "an object";
 }
 
-/* --- what goes when the crank ends ------------------------------------------------------------------------------- */
+/* --- what goes when the crank ends ---------------------------------------------------------------- */
 
 void ref_condemn(vat *v, vat_ref *r)
 {
@@ -282,7 +284,10 @@ static void emit_list(vat *v, enum wire_type type, const uint64_t *vrefs, size_t
 	}
 }
 
-/* An own object that nothing holds: its memory and its state go, and if the kernel still knows its name, that too. */
+/*
+ * An own object that nothing holds: its memory and its state go, and if the kernel still knows its name,
+ * that too.
+ */
 static void sweep_local(vat *v, vat_ref *r)
 {
 	if (r == v->root)
@@ -301,7 +306,10 @@ static void sweep_local(vat *v, vat_ref *r)
 
 static void sweep_promise(vat *v, vat_ref *p)
 {
-	/* In the clist it must stay known until it settles; own ones that nobody can settle or see any more may go. */
+	/*
+	 * In the clist it must stay known until it settles; own ones that nobody can settle or see any more
+	 * may go.
+	 */
 	if (!vref_is_none(p->vref))
 		return;
 	promise_free(v, p);
@@ -324,7 +332,7 @@ void ref_sweep(vat *v)
 	v->n_condemned = 0;
 }
 
-/* --- deliveries of the collector --------------------------------------------------------------------------------- */
+/* --- deliveries of the collector ------------------------------------------------------------------ */
 
 void ref_drop_exports(vat *v, const struct wire_frame *f)
 {

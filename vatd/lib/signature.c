@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Signatures: C values to smallcaps and back, in one pass over the signature and the text. Nothing is built in
- * between: writing appends to the body, reading walks it.
+ * Signatures: C values to smallcaps and back, in one pass over the signature and the text. Nothing is built
+ * in between: writing appends to the body, reading walks it.
  */
 #include <math.h>
 
@@ -11,7 +11,7 @@
 #define KEEP_TEXT	(256u << 10)		/* a larger buffer is given back after use */
 #define SAFE_INTEGER	(INT64_C(1) << 53)
 
-/* --- encoders ---------------------------------------------------------------------------------------------------- */
+/* --- encoders ------------------------------------------------------------------------------------- */
 
 struct encoder *encoder_begin(vat *v)
 {
@@ -170,7 +170,7 @@ void encoder_finish(vat *v, struct encoder *e)
 	encode_value(v, e, &whole);
 }
 
-/* --- writing ----------------------------------------------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------------------------------- */
 
 static const char *put_item(vat *v, struct encoder *e, const char *s, va_list *ap, unsigned depth);
 
@@ -352,7 +352,7 @@ void encode_one(vat *v, struct encoder *e, const char *signature, va_list *ap)
 	encoder_finish(v, e);
 }
 
-/* --- reading ----------------------------------------------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------------------------------- */
 
 struct reader {
 	vat *v;

@@ -7,8 +7,8 @@
  *	when.p-5		continuations that wait for it	kind.NAME	number and fields of a durable kind
  *	instance		next instance number of durable objects
  *
- * A value is its smallcaps body; when it has references, a line feed (which no JSON text of ours contains) and their vrefs
- * follow, separated by spaces.
+ * A value is its smallcaps body; when it has references, a line feed (which no JSON text of ours contains)
+ * and their vrefs follow, separated by spaces.
  */
 #include "internal.h"
 
@@ -52,7 +52,7 @@ void store_delete(vat *v, const char *key)
 	channel_pack(v);
 }
 
-/* --- values ------------------------------------------------------------------------------------------------------ */
+/* --- values --------------------------------------------------------------------------------------- */
 
 /* The references behind the text, from `p`. */
 static void read_slots(vat *v, const char *key, char *p, struct vat_value *valuep)
@@ -133,7 +133,7 @@ bool store_admits(vat *v, const struct encoder *e, const char *what)
 	return true;
 }
 
-/* --- counts of references in values ------------------------------------------------------------------------------ */
+/* --- counts of references in values --------------------------------------------------------------- */
 
 void store_mark_dirty(vat *v, vat_ref *r)
 {
@@ -187,7 +187,7 @@ void store_write_dirty(vat *v)
 	v->n_dirty = 0;
 }
 
-/* --- baggage ----------------------------------------------------------------------------------------------------- */
+/* --- baggage -------------------------------------------------------------------------------------- */
 
 static size_t baggage_bucket(const char *name)
 {
