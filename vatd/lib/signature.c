@@ -389,7 +389,7 @@ static void get_integer(struct reader *r, const struct vat_value *value)
 		d = jtext_number(value->at, value->end);
 	else
 		mismatch(r, value, "an integer");
-	if (d != trunc(d) || fabs(d) > (double)SAFE_INTEGER) {
+	if (fabs(d) > (double)SAFE_INTEGER || d != (double)(int64_t)d) {
 		mismatch(r, value, "an integer within 2^53");
 		d = 0;
 	}
