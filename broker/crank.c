@@ -753,6 +753,18 @@ static int out_of_crank(struct kernel *k, struct vat *v, const struct wire_frame
 	}
 }
 
+/* Which frame it was, as far as that can be told, and what is wrong with it. */
+static int bad_frame(struct kernel *k, struct vat *v, const uint8_t *frame, size_t len, enum wire_error e)
+{
+	char why[VAT_REASON_MAX];
+	uint16_t type = 0;
+
+	if (len >= 6)
+		memcpy(&type, frame + 4, sizeof(type));
+	snprintf(why, sizeof(why), "frame \"%s\" (type 0x%02x): %s", wire_type_name(type), type, wire_error_text(e));
+	return crank_illegal(k, v, why);
+}
+
 int crank_frames(struct kernel *k, struct vat *v, const uint8_t *frames, size_t len)
 {
 	size_t pos = 0, size;
@@ -764,7 +776,7 @@ int crank_frames(struct kernel *k, struct vat *v, const uint8_t *frames, size_t 
 		enum wire_error e = wire_decode(frames + pos, len - pos, WIRE_TO_KERNEL, &f, &size);
 
 		if (e)
-			return crank_illegal(k, v, wire_error_text(e));
+			return bad_frame(k, v, frames + pos, len - pos, e);
 		if (f.type == WIRE_HELLO || f.type == WIRE_LOG || f.type == WIRE_PONG || f.type == WIRE_WAKE_ME)
 			r = out_of_crank(k, v, &f);
 		else

@@ -158,8 +158,10 @@ int kernel_commit(struct kernel *k)
 	n = k->n_effects;
 	for (i = 0; i < n; i++)
 		k->effects[i].run(k, k->effects[i].arg);
-	memmove(k->effects, k->effects + n, (k->n_effects - n) * sizeof(*k->effects));
-	k->n_effects -= n;
+	if (n) {
+		memmove(k->effects, k->effects + n, (k->n_effects - n) * sizeof(*k->effects));
+		k->n_effects -= n;
+	}
 	return 0;
 }
 
