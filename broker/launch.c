@@ -375,6 +375,30 @@ static int root_of(struct kernel *k, struct vat *v, kref_t *rootp)
 	return r > 0 ? kernel_corrupt("v%" PRIu64 " has no root", v->number) : r;
 }
 
+/* A vat may have abandoned its root in startVat already: its affair, but there is nothing to launch then. */
+static int check_roots(struct kernel *k, struct launch *l)
+{
+	struct vat *v, *tmp;
+	bool reachable;
+	kref_t ref;
+	int r;
+
+	HASH_ITER(hh, k->vats, v, tmp) {
+		if (v->row.subcluster != l->number)
+			continue;
+		r = clist_find_vref(k, endpoint_vat(v->number), VREF_ROOT, &ref, &reachable);
+		if (r < 0)
+			return r;
+		if (r > 0) {
+			snprintf(l->error, sizeof(l->error), "vat %s: abandoned its root", v->row.name);
+			l->failed = true;
+			k->launch_work = true;
+			return LAUNCH_E_REFUSED;
+		}
+	}
+	return 0;
+}
+
 /* bootstrap(vats, services): records of names and references. */
 static int bootstrap_args(struct kernel *k, struct launch *l, json_t *args)
 {
@@ -456,6 +480,9 @@ int launch_vat_started(struct kernel *k, struct vat *v)
 	r = subcluster_load(k, l->number, &row);
 	if (r)
 		return r < 0 ? r : kernel_corrupt("launch: no row");
+	r = check_roots(k, l);
+	if (r)
+		return r < 0 ? r : 0;
 	return queue_bootstrap(k, l, &row);
 }
 
@@ -577,8 +604,8 @@ static int answered(struct kernel *k, struct host_call *c)
 		r = value_to_json(k, c->promise, &result, &rejected);
 	if (r == 0)
 		r = kernel_savepoint(k);
-	if (r == 0 && !failed)
-		r = hold_result(k, l);
+	if (r == 0 && !failed && row.status == SUB_LAUNCHING)
+		r = hold_result(k, l);	/* of one that is being ended already, nobody would release them */
 	if (r >= 0 && !failed && row.status == SUB_LAUNCHING) {
 		row.status = SUB_RUNNING;
 		r = subcluster_save(k, l->number, &row);
