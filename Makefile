@@ -111,6 +111,15 @@ LIBS_test_fsck := -llmdb -ljansson
 FUZZERS += fuzz_rows
 LINK_fuzz_rows := $(LIB_SCHEMA) $(LIB_BASE)
 
+# The kernel in process: all that decides, without its processes and its socket.
+KERNEL := broker/boot.c broker/kernel.c broker/loop.c broker/channel.c broker/translate.c broker/clist.c broker/object.c \
+	broker/promise.c broker/queue.c broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/sweep.c \
+	broker/vat.c broker/life.c broker/launch.c broker/service.c broker/code.c broker/vatstore.c \
+	$(LIB_WIRE) $(LIB_JSON) $(LIB_CONFIG) $(STORE)
+UNIT_TESTS += test_kernel
+LINK_test_kernel := tests/unit/kernel_harness.c $(LIB_CHECK) $(KERNEL)
+LIBS_test_kernel := -llmdb -ljansson -lmd -lpthread
+
 # The spawner's tests run real vats: capstan-vatd and a probe without a library.
 UNIT_TESTS += test_options test_uidblock test_instance test_spawner test_code test_lease
 LINK_test_options := broker/options.c lib/util.c
@@ -257,7 +266,7 @@ layers: all
 	@tests/layers $(B)
 # The deterministic sweep at every single write and sync.
 sweep: all helpers
-	@SWEEP_STEP=1 tests/run -b $(B) 'system/sweep'
+	@SWEEP_STEP=1 SWEEP_CALLS=25 tests/run -b $(B) 'system/sweep'
 demo:
 	@tests/demo
 BENCH_VATS := ping pong

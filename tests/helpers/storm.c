@@ -272,17 +272,6 @@ static void one_kill(struct storm *s, pid_t victim)
 		drain(s);
 }
 
-/* Every fourth time the next broker is killed too while it boots, where nobody can be called yet. */
-static void kill_booting(pid_t spawner)
-{
-	pid_t pid;
-
-	usleep((unsigned)(random() % 30000));		/* a random moment, not a wait */
-	pid = broker_pid(spawner);
-	if (pid)
-		kill(pid, SIGKILL);
-}
-
 static void wait_exit(pid_t pid)
 {
 	struct pollfd p = { .events = POLLIN };
@@ -292,6 +281,19 @@ static void wait_exit(pid_t pid)
 		die("a killed process does not end");
 	if (p.fd >= 0)
 		close(p.fd);
+}
+
+/* Every fourth time the next broker is killed too while it boots, where nobody can be called yet. */
+static void kill_booting(pid_t spawner)
+{
+	pid_t pid;
+
+	usleep((unsigned)(random() % 30000));		/* a random moment, not a wait */
+	pid = broker_pid(spawner);
+	if (!pid)
+		return;
+	kill(pid, SIGKILL);
+	wait_exit(pid);
 }
 
 static void storm_run(struct storm *s)

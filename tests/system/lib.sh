@@ -97,7 +97,8 @@ broker_kill() {
 	gone "$old"
 	status 0 capstan status
 }
-capstan() { "$BIN/capstan" --run "$RUN" "$@"; }
+# No command may take longer than any event may: then it is ended, with status 124.
+capstan() { timeout "$WAIT" "$BIN/capstan" --run "$RUN" "$@"; }
 cap_json() { capstan --json "$@"; }
 fsck() { status 0 "$BIN/capstan" fsck --state "$STATE"; }
 stop_and_fsck() { kernel_stop; fsck; }
@@ -173,7 +174,8 @@ run_one() {
 	set +e
 	(
 		set -eEuo pipefail
-		trap 'echo "FAILED at $(basename "${BASH_SOURCE[0]}"):$LINENO: $BASH_COMMAND" >&2' ERR
+		exec 9>&2	# the log, also from where a test has redirected stderr
+		trap 'echo "FAILED at $(basename "${BASH_SOURCE[0]}"):$LINENO: $BASH_COMMAND" >&9' ERR
 		cd "$T"
 		"$fn"
 		# A test that passes has stopped its kernel itself or leaves that to us; either way it must stop cleanly.
