@@ -537,15 +537,7 @@ static int crank_illegal(struct kernel *k, struct vat *v, const char *why)
 
 	snprintf(reason, sizeof(reason), "illegal syscall: %s", why);
 	k->stats.n_illegal++;
-	r = kernel_savepoint(k);
-	if (r >= 0)
-		r = vat_refuse_item(k, v, CODE_ILLEGAL_SYSCALL, why);
-	if (r >= 0)
-		r = vat_terminate_in(k, v, reason);
-	if (r >= 0)
-		r = kernel_release(k);
-	if (r >= 0)
-		r = vat_end_process(k, v, FATE_NONE, reason);
+	r = vat_fatal(k, v, CODE_ILLEGAL_SYSCALL, why, reason);
 	return r < 0 ? r : 1;
 }
 
@@ -555,15 +547,8 @@ static int crank_exit(struct kernel *k, struct vat *v, const struct syscall_exit
 	int r;
 
 	snprintf(reason, sizeof(reason), "exit%s: %s", ex->failure ? " with failure" : "", ex->info);
-	r = kernel_savepoint(k);
-	if (r >= 0 && ex->failure)
-		r = vat_refuse_item(k, v, CODE_VAT_TERMINATED, reason);
-	if (r >= 0)
-		r = vat_terminate_in(k, v, reason);
-	if (r >= 0)
-		r = kernel_release(k);
-	if (r >= 0)
-		r = vat_end_process(k, v, FATE_NONE, reason);
+	/* After a good exit the crank is applied and nothing is in flight; then no item is refused. */
+	r = vat_fatal(k, v, CODE_VAT_TERMINATED, reason, reason);
 	return r < 0 ? r : 1;
 }
 

@@ -431,9 +431,7 @@ static int answered(struct kernel *k, struct host_call *c);
 
 static int queue_bootstrap(struct kernel *k, struct launch *l, const struct row_subcluster *row)
 {
-	_cleanup_(item_deinit) struct item item = { .row = {
-		.kind = ITEM_MESSAGE, .enqueued_us = now_realtime_us(), .target = row->root,
-	} };
+	_cleanup_(item_deinit) struct item item = ITEM_INIT;
 	char error[SMALLCAPS_ERROR_MAX];
 	json_t *args = json_array();
 	struct smallcaps s = { 0 };
@@ -450,14 +448,10 @@ static int queue_bootstrap(struct kernel *k, struct launch *l, const struct row_
 	json_decref(args);
 	if (r)
 		return r < 0 ? r : kernel_corrupt("launch: %s", error);
-	item.len = capdata_size(s.body_len, s.n_slots);
-	item.raw = malloc(item.len);
-	if (item.raw)
-		capdata_write(item.raw, s.body, s.body_len, s.slots, s.n_slots);
+	r = item_host_message(&item, (kref_t){ row->root }, s.body, s.body_len, s.slots, s.n_slots);
 	smallcaps_deinit(&s);
-	if (!item.raw)
-		return error_origin(ENOMEM);
-	r = promise_new(k, &result);
+	if (r >= 0)
+		r = promise_new(k, &result);
 	if (r < 0)
 		return r;
 	item.row.result = result.bits;
@@ -554,18 +548,10 @@ static int judge_answer(struct kernel *k, struct launch *l, bool *failedp)
 static int hold_result(struct kernel *k, struct launch *l)
 {
 	_cleanup_free_ uint64_t *slots = NULL;
-	struct capdata value;
-	size_t i, n;
+	size_t i, n = 0;
 	int r;
 
-	r = promise_value(k, l->call.promise, &value);
-	if (r < 0)
-		return r;
-	n = value.n_slots;
-	slots = malloc(n * sizeof(*slots) + 1);
-	if (!slots)
-		return error_origin(ENOMEM);
-	memcpy(slots, value.slots, n * sizeof(*slots));
+	r = promise_value_slots(k, l->call.promise, &slots, &n);
 	for (i = 0; r >= 0 && i < n; i++)
 		r = kernel_hold(k, (kref_t){ slots[i] }, HOLD_RESULT, l->number, 1);
 	return r;
@@ -844,22 +830,32 @@ int launch_pump(struct kernel *k)
 	return 0;
 }
 
-int launch_boot(struct kernel *k)
+int subcluster_next(struct kernel *k, uint64_t *numberp, struct row_subcluster *rowp)
 {
-	struct row_subcluster row;
 	const void *key, *val;
 	size_t key_len, len;
-	uint64_t number = 0;
 	uint8_t at[8];
 	int r;
 
+	r = store_next(k->store, T_SUBCLUSTER, at, key_u64(at, *numberp), false, &key, &key_len, &val, &len);
+	if (r)
+		return r < 0 ? error_trace(r) : SUBCLUSTER_E_UNKNOWN;
+	if (key_len != 8 || !row_subcluster_read(val, len, rowp))
+		return kernel_corrupt("store: a subcluster row is damaged");
+	*numberp = get_be64(key);
+	return 0;
+}
+
+int launch_boot(struct kernel *k)
+{
+	struct row_subcluster row;
+	uint64_t number = 0;
+	int r;
+
 	for (;;) {
-		r = store_next(k->store, T_SUBCLUSTER, at, key_u64(at, number), false, &key, &key_len, &val, &len);
+		r = subcluster_next(k, &number, &row);
 		if (r)
-			return r < 0 ? error_trace(r) : 0;
-		if (key_len != 8 || !row_subcluster_read(val, len, &row))
-			return kernel_corrupt("store: a subcluster row is damaged");
-		number = get_be64(key);
+			return r < 0 ? r : 0;
 		if (row.status == SUB_RUNNING)
 			continue;
 		r = subcluster_terminate(k, number, "the broker ended during the launch", NULL);

@@ -36,6 +36,8 @@ int launch_pump(struct kernel *k);
 
 enum { SUBCLUSTER_E_UNKNOWN = 1 };
 int subcluster_load(struct kernel *k, uint64_t number, struct row_subcluster *rowp);
+/* The subcluster after number *numberp (0: the first). SUBCLUSTER_E_UNKNOWN: there is none. */
+int subcluster_next(struct kernel *k, uint64_t *numberp, struct row_subcluster *rowp);
 /* `request` (may be NULL) is answered with {} when nothing of it is left. */
 int subcluster_terminate(struct kernel *k, uint64_t number, const char *reason, struct control_request *request);
 /* At boot: what was launching is terminated, what was being terminated goes on. */

@@ -300,18 +300,10 @@ static int on_malformed(struct channel *c, enum wire_error e)
 	struct vat *v = channel_vat(c);
 	char reason[VAT_REASON_MAX];
 	struct kernel *k = v->kernel;
-	int r;
 
 	snprintf(reason, sizeof(reason), "illegal syscall: malformed packet: %s", wire_error_text(e));
 	k->stats.n_illegal++;
-	r = kernel_savepoint(k);
-	if (r >= 0)
-		r = vat_refuse_item(k, v, CODE_ILLEGAL_SYSCALL, reason);
-	if (r >= 0)
-		r = vat_terminate_in(k, v, reason);
-	if (r >= 0)
-		r = kernel_release(k);
-	return r < 0 ? r : vat_end_process(k, v, FATE_NONE, reason);
+	return vat_fatal(k, v, CODE_ILLEGAL_SYSCALL, reason, reason);
 }
 
 /* Read to the end. Its process is dead, or as good as that; how it ended comes with SPAWN_EXITED. */
@@ -348,6 +340,20 @@ int vat_refuse_item(struct kernel *k, struct vat *v, enum kernel_code code, cons
 	snprintf(route.detail, sizeof(route.detail), "%s: %.120s", v->row.name, detail);
 	r = queue_remove(k, endpoint_vat(v->number).bits, c->item.seq);
 	return r < 0 ? r : router_refuse(k, &c->item, &route);
+}
+
+int vat_fatal(struct kernel *k, struct vat *v, enum kernel_code code, const char *detail, const char *reason)
+{
+	int r;
+
+	r = kernel_savepoint(k);
+	if (r >= 0)
+		r = vat_refuse_item(k, v, code, detail);
+	if (r >= 0)
+		r = vat_terminate_in(k, v, reason);
+	if (r >= 0)
+		r = kernel_release(k);
+	return r < 0 ? r : vat_end_process(k, v, FATE_NONE, reason);
 }
 
 int vat_terminate_in(struct kernel *k, struct vat *v, const char *reason)

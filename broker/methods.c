@@ -128,19 +128,13 @@ static json_t *subcluster_json(struct kernel *k, uint64_t number, const struct r
 static int list_subclusters(struct kernel *k, json_t *out)
 {
 	struct row_subcluster row;
-	const void *key, *val;
-	size_t key_len, len;
 	uint64_t number = 0;
-	uint8_t at[8];
 	int r;
 
 	for (;;) {
-		r = store_next(k->store, T_SUBCLUSTER, at, key_u64(at, number), false, &key, &key_len, &val, &len);
+		r = subcluster_next(k, &number, &row);
 		if (r)
-			return r < 0 ? error_trace(r) : 0;
-		if (!row_subcluster_read(val, len, &row))
-			return kernel_corrupt("store: a subcluster row is damaged");
-		number = get_be64(key);
+			return r < 0 ? r : 0;
 		json_array_append_new(out, subcluster_json(k, number, &row));
 	}
 }
@@ -476,19 +470,13 @@ static int call_end(struct kernel *k, struct call *c)
 static int hold_printed(struct kernel *k, kref_t promise)
 {
 	_cleanup_free_ uint64_t *slots = NULL;
-	struct capdata value;
 	uint64_t count;
 	size_t i, n;
 	int r;
 
-	r = promise_value(k, promise, &value);
+	r = promise_value_slots(k, promise, &slots, &n);
 	if (r < 0)
 		return r;
-	n = value.n_slots;
-	slots = malloc(n * sizeof(*slots) + 1);
-	if (!slots)
-		return error_origin(ENOMEM);
-	memcpy(slots, value.slots, n * sizeof(*slots));
 	r = kernel_savepoint(k);
 	for (i = 0; r >= 0 && i < n; i++) {
 		r = kernel_hold_count(k, (kref_t){ slots[i] }, HOLD_PERSON, 0, &count);
@@ -578,21 +566,16 @@ static int check_named(struct kernel *k, struct control_request *r, kref_t targe
 
 static int send_call(struct kernel *k, kref_t target, const struct smallcaps *s, struct control_request *request, bool hold)
 {
-	_cleanup_(item_deinit) struct item item = { .row = {
-		.kind = ITEM_MESSAGE, .enqueued_us = now_realtime_us(), .target = target.bits,
-	} };
+	_cleanup_(item_deinit) struct item item = ITEM_INIT;
 	struct call *c = calloc(1, sizeof(*c));
 	kref_t result;
 	int r;
 
-	item.len = capdata_size(s->body_len, s->n_slots);
-	item.raw = malloc(item.len);
-	if (!c || !item.raw) {
-		free(c);
+	if (!c)
 		return error_origin(ENOMEM);
-	}
-	capdata_write(item.raw, s->body, s->body_len, s->slots, s->n_slots);
-	r = kernel_savepoint(k);
+	r = item_host_message(&item, target, s->body, s->body_len, s->slots, s->n_slots);
+	if (r >= 0)
+		r = kernel_savepoint(k);
 	if (r >= 0)
 		r = promise_new(k, &result);
 	if (r < 0) {

@@ -101,6 +101,22 @@ int promise_value(struct kernel *k, kref_t ref, struct capdata *valuep)
 	return 0;
 }
 
+int promise_value_slots(struct kernel *k, kref_t ref, uint64_t **slotsp, size_t *np)
+{
+	struct capdata value;
+	int r;
+
+	r = promise_value(k, ref, &value);
+	if (r < 0)
+		return r;
+	*slotsp = malloc(value.n_slots * sizeof(**slotsp) + 1);
+	if (!*slotsp)
+		return error_origin(ENOMEM);
+	memcpy(*slotsp, value.slots, value.n_slots * sizeof(**slotsp));
+	*np = value.n_slots;
+	return 0;
+}
+
 static int mark_decided(struct kernel *k, endpoint_t e, kref_t ref, bool decided)
 {
 	uint8_t key[16];
@@ -535,19 +551,13 @@ static int drop_subscribers(struct kernel *k, kref_t ref)
 static int release_value(struct kernel *k, kref_t ref)
 {
 	_cleanup_free_ uint64_t *slots = NULL;
-	struct capdata value;
 	uint8_t key[8];
 	size_t i, n;
 	int r;
 
-	r = promise_value(k, ref, &value);
+	r = promise_value_slots(k, ref, &slots, &n);
 	if (r < 0)
 		return r;
-	n = value.n_slots;
-	slots = malloc(n * sizeof(*slots) + 1);
-	if (!slots)
-		return error_origin(ENOMEM);
-	memcpy(slots, value.slots, n * sizeof(*slots));
 	r = store_del(k->store, T_VALUE, key, key_u64(key, ref.bits));
 	if (r < 0)
 		return error_trace(r);

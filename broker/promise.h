@@ -23,6 +23,9 @@ int promise_ref(struct kernel *k, kref_t ref, int delta);
 /* Value of a settled promise; borrowed until the next change. */
 int promise_value(struct kernel *k, kref_t ref, struct capdata *valuep);
 
+/* The references in it, an owned copy. */
+int promise_value_slots(struct kernel *k, kref_t ref, uint64_t **slotsp, size_t *np);
+
 /* Set or clear (ENDPOINT_NONE) the decider of an unresolved promise, with its DECIDED row. */
 int promise_set_decider(struct kernel *k, kref_t ref, endpoint_t decider, uint32_t incarnation);
 /* No decider, but a message in `holder`'s queue whose receiver will be (0: none). */

@@ -10,6 +10,17 @@ void item_deinit(struct item *i)
 	*i = (struct item)ITEM_INIT;
 }
 
+int item_host_message(struct item *i, kref_t target, const void *body, size_t body_len, const uint64_t *slots, size_t n_slots)
+{
+	*i = (struct item){ .row = { .kind = ITEM_MESSAGE, .enqueued_us = now_realtime_us(), .target = target.bits } };
+	i->len = capdata_size(body_len, n_slots);
+	i->raw = malloc(i->len);
+	if (!i->raw)
+		return error_origin(ENOMEM);
+	capdata_write(i->raw, body, body_len, slots, n_slots);
+	return 0;
+}
+
 int item_count_rest(struct kernel *k, const struct item *i, int delta)
 {
 	struct capdata value;

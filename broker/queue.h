@@ -15,6 +15,9 @@ struct item { uint64_t seq; struct row_item row; uint8_t *raw; size_t len; };
 #define ITEM_INIT { 0 }
 void item_deinit(struct item *i);
 
+/* A message from the host: body and slots (krefs) are copied into `raw`. */
+int item_host_message(struct item *i, kref_t target, const void *body, size_t body_len, const uint64_t *slots, size_t n_slots);
+
 /* Count (+1) or release (-1) all that an item names: target, result, slots. */
 int item_count(struct kernel *k, const struct item *i, int delta);
 /* The same without the target. */

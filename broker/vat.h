@@ -96,6 +96,8 @@ int vat_suspend(struct kernel *k, struct vat *v, const char *reason);	/* by hand
 int vat_suspend_hard(struct kernel *k, struct vat *v, const char *reason);	/* automatic: no process, new incarnation */
 int vat_resume(struct kernel *k, struct vat *v);
 int vat_terminate_in(struct kernel *k, struct vat *v, const char *reason);	/* the same inside an open savepoint */
+/* The vat's own fault ends it (L1): the item in flight is rejected with `code`, the vat terminated, its process ended. */
+int vat_fatal(struct kernel *k, struct vat *v, enum kernel_code code, const char *detail, const char *reason);
 /* Rejects the item of the crank in flight with `code` and takes it out; inside a savepoint. */
 int vat_refuse_item(struct kernel *k, struct vat *v, enum kernel_code code, const char *detail);
 
