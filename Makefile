@@ -279,6 +279,20 @@ $(B)/bench/relay: tests/bench/relay.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(BASE_CFLAGS) $(CFLAGS) -MF $@.d -o $@ $<
 
+# capstand finds capstan-vatd and capstan-fs beside itself, so all programs go to one folder.
+install: programs libs
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/capstan
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 include/capstan/ref.h include/capstan/wire.h include/capstan/vat.h $(DESTDIR)$(PREFIX)/include/capstan
+	install -m 644 $(B)/lib/libcapstan.a $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(B)/lib/libcapstan.so $(DESTDIR)$(PREFIX)/lib/libcapstan.so.0
+	ln -sf libcapstan.so.0 $(DESTDIR)$(PREFIX)/lib/libcapstan.so
+	sed -e 's|@INCLUDEDIR@|$(PREFIX)/include|' -e 's|@LIBDIR@|$(PREFIX)/lib|' -e 's|@VERSION@|$(VERSION)|' \
+		vatd/libcapstan.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/libcapstan.pc
+	@for page in docs/*.[1-9]; do \
+		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; \
+	done
+
 deps:
 	tools/install-deps
 clean:
