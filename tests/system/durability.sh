@@ -31,15 +31,14 @@ test_broker_short() { outside_callers 8; }
 
 # Everything dies at once; the store is checked before anything opens it again.
 test_everything() {
-	local i pids
+	local i
 	kernel_start
 	launch_counter
 	echo "0 0 0" > "$T/tally"
 	for ((i = 0; i < 50; i++)); do
-		pids=$(kernel_pids)
 		storm --ref "$COUNTER" --kills 1 --spawner
-		# shellcheck disable=SC2086
-		gone $pids
+		gone "$SPAWNER"
+		orphans_gone
 		fsck
 		kernel_start
 	done

@@ -82,11 +82,20 @@ kernel_stop() {
 }
 # Everything at once, as a power switch would.
 kernel_kill() {
-	local pids
-	pids=$(kernel_pids)
 	kill -KILL "$SPAWNER"
+	gone "$SPAWNER"
+	orphans_gone
+}
+# What a killed spawner leaves is dying; also what it had just forked. All of it comes home to `within`, our parent.
+orphans() {
+	[[ $(cat "/proc/$PPID/comm") == within ]] || fail "run this under tests/helpers/within"
+	pgrep -P "$PPID" | grep -vx "$$" || true
+}
+orphans_gone() {
+	local pids
+	pids=$(orphans)
 	# shellcheck disable=SC2086
-	gone $pids
+	[[ -z $pids ]] || gone $pids
 }
 # The next broker: it answers on the same socket, and `status` waits in its backlog.
 broker_kill() {
@@ -142,10 +151,8 @@ vat_pid() { cat "$RUN/fs/vats/$1/pid" 2> /dev/null || capstan --json ps | jq -r 
 # Ends what a test left running and takes down what it left mounted; says so on stderr, returns 1 if there was any.
 sweep_up() {
 	local left=0 pid m d pins
-	# Orphans come home to `within` (the subreaper above us), so its other children are what was left.
-	[[ $(cat "/proc/$PPID/comm") == within ]] || set -- none
-	for pid in $([[ ${1:-} == none ]] || pgrep -P "$PPID" || true); do
-		[[ $pid != "$$" && $(awk '/^State/ { print $2 }' "/proc/$pid/status" 2> /dev/null) == [^Z] ]] || continue
+	for pid in $(orphans); do
+		[[ $(awk '/^State/ { print $2 }' "/proc/$pid/status" 2> /dev/null) == [^Z] ]] || continue
 		echo "left running: $pid $(tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null)" >&2
 		kill -KILL "$pid" 2> /dev/null || true
 		gone "$pid" || true
