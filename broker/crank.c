@@ -552,8 +552,11 @@ static int crank_exit(struct kernel *k, struct vat *v, const struct syscall_exit
 	return r < 0 ? r : 1;
 }
 
-/* "done": the whole batch becomes real, or none of it. Positive: the process is being ended. */
-static int crank_apply(struct kernel *k, struct vat *v)
+/*
+ * "done": the whole batch becomes real, or none of it. `error`: the vat reports that its delivery failed; the batch is tried
+ * all the same, for an illegal syscall in it weighs more (Y2). Positive: the process is being ended.
+ */
+static int crank_apply(struct kernel *k, struct vat *v, const char *error)
 {
 	struct syscall_exit ex = { 0 };
 	int r;
@@ -567,7 +570,9 @@ static int crank_apply(struct kernel *k, struct vat *v)
 		r = apply_syscalls(k, v, &ex);
 	if (r < 0)
 		return r;
-	if (r == 0 && ex.wanted && ex.failure)
+	if (r == 0 && error)
+		r = CRANK_FAILED;
+	else if (r == 0 && ex.wanted && ex.failure)
 		r = CRANK_EXIT_FAILURE;
 	if (r == 0) {
 		r = kernel_release(k);
@@ -582,6 +587,9 @@ static int crank_apply(struct kernel *k, struct vat *v)
 	switch ((enum crank_outcome)r) {
 	case CRANK_ILLEGAL:
 		return crank_illegal(k, v, k->illegal);
+	case CRANK_FAILED:
+		r = vat_end_process(k, v, FATE_DEATH, error);
+		return r < 0 ? r : 1;
 	case CRANK_EXIT_FAILURE:
 		return crank_exit(k, v, &ex);
 	case CRANK_LIMIT:
@@ -665,14 +673,12 @@ static int buffer_syscall(struct kernel *k, struct vat *v, const struct wire_fra
 static int done(struct kernel *k, struct vat *v, const struct wire_frame *f)
 {
 	char text[100], why[120];
-	int r;
 
 	if (!(f->flags & WIRE_F_ERROR))
-		return crank_apply(k, v);
+		return crank_apply(k, v, NULL);
 	escape_bytes(text, sizeof(text), f->text.data, f->text.len);
 	snprintf(why, sizeof(why), "delivery failed: %s", text);
-	r = vat_end_process(k, v, FATE_DEATH, why);
-	return r < 0 ? r : 1;
+	return crank_apply(k, v, why);
 }
 
 static int in_crank(struct kernel *k, struct vat *v, const struct wire_frame *f, const uint8_t *data, size_t size)

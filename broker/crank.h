@@ -43,7 +43,7 @@ struct crank {
 };
 
 /* How a finished crank went; negative errors apart. */
-enum crank_outcome { CRANK_APPLIED = 0, CRANK_ILLEGAL = 1, CRANK_LIMIT = 2, CRANK_EXIT_FAILURE = 3 };
+enum crank_outcome { CRANK_APPLIED = 0, CRANK_ILLEGAL = 1, CRANK_LIMIT = 2, CRANK_EXIT_FAILURE = 3, CRANK_FAILED = 4 };
 
 void crank_init(struct crank *c);
 void crank_deinit(struct crank *c);
