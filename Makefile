@@ -268,7 +268,7 @@ layers: all
 sweep: all helpers
 	@SWEEP_STEP=1 SWEEP_CALLS=25 tests/run -b $(B) 'system/sweep'
 demo:
-	@tests/demo
+	@tests/demo $(B)
 BENCH_VATS := ping pong
 bench: all helpers $(patsubst %,$(B)/bench/%,relay) $(patsubst %,$(B)/vats/%,$(BENCH_VATS))
 	@tests/bench/run $(B)
