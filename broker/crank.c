@@ -459,7 +459,9 @@ static int apply_delivery(struct kernel *k, struct vat *v)
 		row->flags |= VAT_F_REAP;
 	switch (c->work) {
 	case WORK_START:
-		row->status = VAT_RUNNING;
+		if (row->status == VAT_STARTING)
+			row->status = VAT_RUNNING;
+		row->flags &= ~VAT_F_UNSTARTED;	/* suspended by hand meanwhile: it stays so (V2) */
 		return 0;
 	case WORK_MESSAGE:
 		return apply_message(k, v);

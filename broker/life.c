@@ -32,7 +32,7 @@ static int begin_incarnation(struct kernel *k, struct vat *v, enum vat_status st
 
 	row->incarnation++;
 	row->status = status;
-	row->flags &= ~VAT_F_HELD;
+	row->flags &= ~(VAT_F_HELD | VAT_F_UNSTARTED);
 	return sweep_begin(k, v, false);
 }
 
@@ -419,13 +419,17 @@ int vat_suspend_hard(struct kernel *k, struct vat *v, const char *reason)
 
 int vat_suspend(struct kernel *k, struct vat *v, const char *reason)
 {
+	struct row_vat *row;
 	int r = kernel_savepoint(k);
 
 	if (r < 0)
 		return r;
 	set_reason(k, v, reason);
-	vat_edit(k, v)->status = VAT_SUSPENDED;
-	vat_edit(k, v)->flags |= VAT_F_HELD;
+	row = vat_edit(k, v);
+	if (row->status == VAT_STARTING)
+		row->flags |= VAT_F_UNSTARTED;
+	row->status = VAT_SUSPENDED;
+	row->flags |= VAT_F_HELD;
 	return kernel_release(k);
 }
 
@@ -442,11 +446,11 @@ int vat_resume(struct kernel *k, struct vat *v)
 	set_reason(k, v, NULL);
 	row->killer_count = 0;
 	row->killer_seq = 0;
-	if (row->flags & VAT_F_RESUME_RESTARTS || v->proc != PROC_ALIVE)
+	if (row->flags & (VAT_F_RESUME_RESTARTS | VAT_F_UNSTARTED) || v->proc != PROC_ALIVE)
 		row->status = VAT_STARTING;
 	else
 		row->status = VAT_RUNNING;
-	row->flags &= ~(VAT_F_HELD | VAT_F_RESUME_RESTARTS);
+	row->flags &= ~(VAT_F_HELD | VAT_F_RESUME_RESTARTS | VAT_F_UNSTARTED);
 	memset(row->death_us, 0, sizeof(row->death_us));
 	r = kernel_release(k);
 	if (r < 0)

@@ -83,6 +83,7 @@ enum vat_status {
 #define VAT_F_REAP	0x02u	/* a bringOutYourDead is pending */
 #define VAT_F_RESUME_RESTARTS 0x04u /* suspended without process: resume spawns anew */
 #define VAT_F_HELD	0x08u	/* suspended by hand, with its process */
+#define VAT_F_UNSTARTED	0x10u	/* suspended before its startVat was applied: resume leads back to STARTING */
 
 struct row_vat {
 	uint64_t subcluster;
