@@ -104,6 +104,7 @@ static void serve_processes(void)
 		} else if (v->proc == PROC_WANTED && !world->hold_starts) {
 			start_process(v);
 		}
+		k->want_processes |= v->kill_wanted || v->proc == PROC_WANTED;
 	}
 }
 
