@@ -121,7 +121,7 @@ static json_t *subcluster_json(struct kernel *k, uint64_t number, const struct r
 		if (v->number == row->bootstrap_vat)
 			bootstrap = v->row.name;
 	}
-	return json_pack("{sosssssssO}", "id", json_sprintf("s%" PRIu64, number), "status", sub_status_names[row->status],
+	return json_pack("{sossssssso}", "id", json_sprintf("s%" PRIu64, number), "status", sub_status_names[row->status],
 			 "bootstrap", bootstrap, "rootKref", kref_format((kref_t){ row->root }, root), "vats", vats);
 }
 
