@@ -172,6 +172,19 @@ sweep_up() {
 	return $left
 }
 
+# A broker that died of anything but a test's SIGKILL was brought down by something: that is a failure wherever it happens.
+log_is_clean() {
+	local f
+	for f in "$T"/run*/capstand.log; do
+		[[ -f $f ]] || continue
+		if grep -aE 'Sanitizer|runtime error|Assertion|broker (exited|ended|was killed by signal ([0-8]\b|[1-9][0-9]))' "$f" >&2; then
+			grep -aE -A 30 'Sanitizer|runtime error|Assertion' "$f" | head -n 60 >&2
+			return 1
+		fi
+	done
+	return 0
+}
+
 # One test function, in its own process. Its output is shown only if it fails.
 run_one() {
 	local fn=$1 rc=0 log=$SUITE_TMP/log dirty=0
@@ -192,6 +205,7 @@ run_one() {
 	) > "$log" 2>&1
 	rc=$?
 	sweep_up >> "$log" 2>&1 || dirty=1
+	log_is_clean >> "$log" 2>&1 || dirty=1
 	set -e
 	if [[ $rc == 77 && $dirty == 0 ]]; then
 		echo "ok $N # SKIP $SUITE.${fn#test_} ($(< "$SUITE_TMP/skip"))"
