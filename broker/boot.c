@@ -91,6 +91,26 @@ static int drop_host_calls(struct kernel *k)
 	}
 }
 
+/* Calls of services that were queued at the last commit are still there (V9); their number bounds new ones. */
+static int count_service_queue(struct kernel *k)
+{
+	const void *key, *val;
+	size_t key_len, len;
+	uint64_t seq = 0;
+	uint8_t at[16];
+	int r;
+
+	for (k->n_service_queue = 0;; k->n_service_queue++) {
+		key_u64_u64(at, ENDPOINT_K.bits, seq);
+		r = store_next(k->store, T_QUEUE, at, 16, false, &key, &key_len, &val, &len);
+		if (r < 0)
+			return error_trace(r);
+		if (r == STORE_NOT_FOUND || get_be64(key) != ENDPOINT_K.bits)
+			return 0;
+		seq = get_be64((const uint8_t *)key + 8);
+	}
+}
+
 /* Every vat lost its process with the broker: a new incarnation for each that may run again (V9). */
 static int raise_incarnations(struct kernel *k)
 {
@@ -103,6 +123,9 @@ static int raise_incarnations(struct kernel *k)
 		row->pid = 0;
 		if (row->status == VAT_TERMINATED)
 			continue;
+		/* A store that was made without root, or under another block: the vat gets a uid of ours. */
+		if (k->uid_base && (row->uid < k->uid_base || row->uid - k->uid_base >= VAT_UIDS))
+			row->uid = k->uid_base + k->next_uid++;
 		if (row->status == VAT_SUSPENDED && (row->flags & VAT_F_RESUME_RESTARTS))
 			continue;	/* had none */
 		row->incarnation++;
@@ -125,6 +148,8 @@ int boot_kernel(struct kernel *k)
 	r = load_counters(k);
 	if (r >= 0)
 		r = vat_load_all(k);
+	if (r >= 0)
+		r = count_service_queue(k);
 	if (r >= 0)
 		r = kernel_savepoint(k);
 	if (r >= 0)

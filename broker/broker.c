@@ -339,11 +339,11 @@ static void stop(struct kernel *k)
 	wire_buf_deinit(&b);
 	k->control = control_free(k->control);
 	k->code = code_store_free(k->code);
-	launch_deinit(k);
 	HASH_ITER(hh, k->calls, c, ctmp) {
 		HASH_DEL(k->calls, c);
 		methods_forget_call(c);
 	}
+	launch_deinit(k);	/* after the calls: some are theirs */
 	process_deinit(k);
 	k->store = store_free(k->store);
 	loop_deinit(&k->loop);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "channel.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #define JOINER_KEEP (256u << 10)
@@ -37,6 +38,14 @@ void channel_close(struct channel *c)
 /* One packet. 1: nothing there now; 2: closed while handling it. */
 enum { READ_EMPTY = 1, READ_CLOSED = 2 };
 
+/* Two empty packets in a row look like the end as well; the socket itself knows. */
+static bool hung_up(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN | POLLRDHUP };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLRDHUP | POLLERR));
+}
+
 static int read_one(struct channel *c)
 {
 	const uint8_t *frames;
@@ -66,7 +75,7 @@ static int read_one(struct channel *c)
 			r = c->ops->malformed(c, WIRE_E_EMPTY);
 			return r < 0 ? r : READ_CLOSED;
 		}
-		if (m > 0) {
+		if (m > 0 || (m == 0 && !hung_up(c->source.fd))) {
 			r = c->ops->malformed(c, WIRE_E_EMPTY);
 			return r < 0 ? r : READ_CLOSED;
 		}
@@ -197,7 +206,7 @@ static int handle(struct loop_source *s, uint32_t events)
 
 int channel_read_dry(struct channel *c)
 {
-	unsigned budget = 4096;	/* more than a socket buffer holds: what comes later was sent later */
+	unsigned budget = 512;	/* more than a socket buffer holds: what comes later was sent later */
 	int r = 0;
 
 	while (channel_is_open(c) && r == 0 && budget--)

@@ -563,6 +563,12 @@ static int load(int from, int to, const uint8_t *hash, uint64_t *sizep)
 	return 0;
 }
 
+/* Every vat costs descriptors: running out of them fails one spawn, never the broker (L1). */
+static bool is_shortage(int e)
+{
+	return e == EMFILE || e == ENFILE || e == ENOMEM;
+}
+
 static int open_memfd(struct code_store *cs, const uint8_t *hash, int *fdp, uint64_t *sizep)
 {
 	_cleanup_close_ int from = -1, to = -1;
@@ -572,11 +578,11 @@ static int open_memfd(struct code_store *cs, const uint8_t *hash, int *fdp, uint
 	code_hex(hash, hex);
 	from = openat(cs->shared->dir_fd, hex, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (from < 0)
-		return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? error_origin(errno) : CODE_E_MISSING;
+		return is_shortage(errno) ? CODE_E_RESOURCES : CODE_E_MISSING;
 	hex[12] = '\0';	/* enough to be recognised in /proc/PID/maps */
 	to = new_memfd(hex);
 	if (to < 0)
-		return error_origin(errno);
+		return is_shortage(errno) ? CODE_E_RESOURCES : error_origin(errno);
 	r = load(from, to, hash, sizep);
 	if (r)
 		return r < 0 ? error_trace(r) : r;
@@ -592,7 +598,9 @@ static int reopen(int fd, int *fdp)
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	*fdp = open(path, O_RDONLY | O_CLOEXEC);
-	return *fdp < 0 ? error_origin(errno) : 0;
+	if (*fdp >= 0)
+		return 0;
+	return is_shortage(errno) ? CODE_E_RESOURCES : error_origin(errno);
 }
 
 int code_open(struct code_store *cs, const uint8_t hash[CODE_HASH_LEN], int *fdp)

@@ -29,7 +29,7 @@ int code_add(struct code_store *cs, int fd, bool program, code_done done, void *
  * A sealed, executable memfd with the program's bytes (checked against the hash), shared by all its vats; a new
  * O_CLOEXEC duplicate. CODE_E_MISSING: not in the store or damaged.
  */
-enum { CODE_E_MISSING = 1 };
+enum { CODE_E_MISSING = 1, CODE_E_RESOURCES = 2 /* no descriptor or memory left at the moment */ };
 int code_open(struct code_store *cs, const uint8_t hash[CODE_HASH_LEN], int *fdp);
 
 void code_hex(const uint8_t hash[CODE_HASH_LEN], char out[CODE_HEX_LEN + 1]);

@@ -13,6 +13,7 @@
 #include "vat.h"
 
 #define NOTIFY_MAX_BYTES	(WIRE_MAX_FRAME / 2)	/* P7 */
+#define ENDED_BUDGET		256u			/* items ended before delivery, in one go */
 #define SYSCALLS_KEEP		(256u << 10)		/* buffers above this are given back after the crank */
 
 void crank_init(struct crank *c)
@@ -261,6 +262,7 @@ static int end_item(struct kernel *k, struct vat *v, struct item *i, const struc
 	endpoint_t e = endpoint_vat(v->number);
 	int r;
 
+	assert(!route || route->kind != ROUTE_QUEUE);
 	r = kernel_savepoint(k);
 	if (r < 0)
 		return r;
@@ -367,17 +369,48 @@ static int encode(struct kernel *k, struct vat *v, struct wire_buf *b)
 	return error_origin(EINVAL);
 }
 
+/* Its sender asked too much of the receiver, which is not to suffer for it (V7). Other deliveries cannot be refused. */
+static bool too_many_imports(const struct vat *v)
+{
+	const struct names *ns = &v->crank.names;
+	uint64_t n = v->row.n_imports;
+	size_t i;
+
+	if (v->crank.work != WORK_MESSAGE || n + ns->n <= v->limits.imports)
+		return false;
+	for (i = 0; i < ns->n; i++)
+		n += ns->v[i].fresh && !ns->v[i].skip;
+	return n > v->limits.imports;
+}
+
+static int refuse_imports(struct kernel *k, struct vat *v)
+{
+	struct route route = { .kind = ROUTE_REJECT, .code = CODE_QUEUE_FULL };
+	int r;
+
+	snprintf(route.detail, sizeof(route.detail), "%s may not import more than %" PRIu64 " references", v->row.name,
+		 v->limits.imports);
+	r = end_item(k, v, &v->crank.item, &route);
+	item_deinit(&v->crank.item);
+	return r;
+}
+
 int crank_prepare(struct kernel *k, struct vat *v)
 {
 	static struct wire_buf b = WIRE_BUF_INIT;
 	struct crank *c = &v->crank;
+	unsigned ended = 0;
 	int r;
 
 	assert(c->state == CRANK_IDLE && vat_can_run(v));
 	do {
 		c->listed.n = 0;
 		r = pick(k, v);
-	} while (r == ENDED);
+	} while (r == ENDED && ++ended < ENDED_BUDGET);
+	if (r == ENDED) {	/* others first */
+		vat_ready(k, v);
+		return 0;
+	}
 	if (r <= 0)
 		return r;
 	c->delivery = k->next_delivery++;
@@ -386,6 +419,11 @@ int crank_prepare(struct kernel *k, struct vat *v)
 	r = encode(k, v, &b);
 	if (r < 0)
 		return r;
+	if (too_many_imports(v)) {
+		r = refuse_imports(k, v);
+		vat_ready(k, v);
+		return r;
+	}
 	c->state = CRANK_IN_FLIGHT;
 	c->started_ns = k->broker_ns;
 	c->deadline_ns = v->limits.deadline_ns ? k->broker_ns + v->limits.deadline_ns : 0;
@@ -484,10 +522,6 @@ static int check_limits(struct kernel *k, struct vat *v)
 {
 	if (v->row.n_exports > v->limits.exports) {
 		snprintf(k->illegal, sizeof(k->illegal), "LIMIT exports %" PRIu64, v->limits.exports);
-		return CRANK_LIMIT;
-	}
-	if (v->row.n_imports > v->limits.imports) {
-		snprintf(k->illegal, sizeof(k->illegal), "LIMIT imports %" PRIu64, v->limits.imports);
 		return CRANK_LIMIT;
 	}
 	return 0;
@@ -686,6 +720,7 @@ static int done(struct kernel *k, struct vat *v, const struct wire_frame *f)
 static int in_crank(struct kernel *k, struct vat *v, const struct wire_frame *f, const uint8_t *data, size_t size)
 {
 	char why[120];
+	int r;
 
 	if (v->crank.state != CRANK_IN_FLIGHT || f->delivery != v->crank.delivery) {
 		snprintf(why, sizeof(why), "%s for delivery %" PRIu64 ", which is not in flight", wire_type_name(f->type),
@@ -708,7 +743,8 @@ static int in_crank(struct kernel *k, struct vat *v, const struct wire_frame *f,
 		if (v->channel.backlog.len || v->crank.read_in_packet)
 			return crank_illegal(k, v, "a read while the answer to the last one is outstanding");
 		v->crank.read_in_packet = true;
-		return syscall_read(k, v, f);
+		r = syscall_read(k, v, f);
+		return r > 0 ? limit_hit(k, v, "syscalls", v->limits.syscalls) : r;
 	default:
 		return buffer_syscall(k, v, f, data, size);
 	}
@@ -716,7 +752,7 @@ static int in_crank(struct kernel *k, struct vat *v, const struct wire_frame *f,
 
 static int out_of_crank(struct kernel *k, struct vat *v, const struct wire_frame *f)
 {
-	struct vat_ping **p, *ping;
+	struct vat_ping *ping;
 
 	switch (f->type) {
 	case WIRE_LOG:
@@ -726,15 +762,16 @@ static int out_of_crank(struct kernel *k, struct vat *v, const struct wire_frame
 		vat_ready(k, v);
 		return 0;
 	case WIRE_PONG:
-		for (p = &v->pings; (ping = *p); p = &ping->next) {
-			if (ping->token != f->token)
-				continue;
-			*p = ping->next;
+		/* One ping is under way at a time; its answer serves all who asked meanwhile. */
+		if (f->token != v->ping_token)
+			return 0;
+		v->ping_token = 0;
+		while ((ping = v->pings)) {
+			v->pings = ping->next;
 			k->n_pings--;
 			control_reply(ping->request,
 				      json_pack("{sI}", "us", (json_int_t)((now_monotonic_ns() - ping->sent_ns) / 1000)));
 			free(ping);
-			break;
 		}
 		return 0;
 	case WIRE_HELLO:

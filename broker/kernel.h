@@ -77,6 +77,9 @@ struct kernel {
 	struct u64_list touched;	/* krefs whose counts changed since the savepoint: examined by gc (G1) */
 	struct u64_list settled_calls;	/* numbers of host calls whose promise settled */
 	size_t mark_settled_calls, mark_effects;	/* lengths at the savepoint */
+	uint64_t n_moved, moved_bytes;	/* waiting messages moved or refused since the savepoint (router.c) */
+	uint64_t n_hops;		/* promises walked over since then, looking for loops */
+	uint64_t n_service_queue, mark_service_queue;	/* items in the queue of `k` */
 	struct settle_task *settle_first, *settle_last; /* promise.c: the worklist */
 	bool settling;
 	char illegal[200];		/* why a syscall is illegal, for the log */
@@ -96,7 +99,7 @@ struct kernel {
 
 	bool sweeping;			/* SWEEP rows may exist */
 	bool want_processes;		/* some vat wants a spawn or a kill */
-	bool no_mount, mounted;
+	bool no_mount, mounted, mount_wanted;
 	unsigned n_mounts;		/* times capstan-fs ended within the window */
 	uint64_t mount_window_ns;
 	uint64_t *commits_shown;	/* in the page that capstan-fs maps (lib/lease.h); NULL: nobody looks */

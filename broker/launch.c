@@ -11,8 +11,6 @@
 #include "service.h"
 #include "vat.h"
 
-#define VAT_UIDS 65536u	/* of an instance (broker/uidblock.h) */
-
 /* A subcluster on its way up or down. RAM only: at boot, launching ones are terminated and ending ones found again. */
 struct launch {
 	struct launch *next;
@@ -586,6 +584,7 @@ static int answered(struct kernel *k, struct host_call *c)
 	r = subcluster_load(k, l->number, &row);
 	if (r == 0)
 		r = judge_answer(k, l, &failed);
+	failed |= l->failed;	/* one of its vats ended in the same round */
 	if (r == 0 && !failed)
 		r = value_to_json(k, c->promise, &result, &rejected);
 	if (r == 0)
@@ -696,8 +695,9 @@ static int list_vats(struct kernel *k, uint64_t number, struct u64_list *out)
 	return 0;
 }
 
-static int terminate_in(struct kernel *k, uint64_t number, const char *reason, const struct u64_list *vats)
+static int terminate_in(struct kernel *k, struct launch *l, const char *reason, const struct u64_list *vats)
 {
+	uint64_t number = l->number;
 	struct row_subcluster row;
 	size_t i;
 	int r;
@@ -710,6 +710,10 @@ static int terminate_in(struct kernel *k, uint64_t number, const char *reason, c
 		return r < 0 ? r : kernel_corrupt("subcluster: no row");
 	row.status = SUB_TERMINATING;
 	r = subcluster_save(k, number, &row);
+	/* Whatever bootstrap's answer hangs on, nobody waits for it any more. */
+	if (r >= 0 && l->called)
+		r = kernel_unsubscribe_host(k, &l->call);
+	l->called = false;
 	if (r >= 0)
 		r = release_holds(k, number);
 	for (i = 0; r >= 0 && i < vats->n; i++)
@@ -748,7 +752,7 @@ int subcluster_terminate(struct kernel *k, uint64_t number, const char *reason, 
 		snprintf(l->error, sizeof(l->error), "%s", reason);
 	r = list_vats(k, number, &vats);
 	if (r >= 0)
-		r = terminate_in(k, number, reason, &vats);
+		r = terminate_in(k, l, reason, &vats);
 	for (i = 0; r >= 0 && i < vats.n; i++)
 		r = vat_end_process(k, vat_find(k, vats.v[i]), FATE_NONE, reason);
 	u64_list_deinit(&vats);
@@ -794,8 +798,6 @@ static int try_remove(struct kernel *k, struct launch *l)
 		    (v->row.status != VAT_TERMINATED || v->sweeping || v->proc != PROC_NONE))
 			return 0;
 	}
-	if (l->called)
-		return 0;	/* bootstrap's promise was settled by the sweep; its call is about to be told */
 	r = list_vats(k, l->number, &vats);
 	if (r >= 0)
 		r = remove_rows(k, l, &vats);

@@ -83,6 +83,8 @@ static int process_gone(struct kernel *k, struct vat *v)
 {
 	v->proc = PROC_NONE;
 	v->kill_wanted = false;
+	v->wake_pending = false;
+	v->ping_token = 0;
 	vat_edit(k, v)->pid = 0;
 	if (k->stopping)
 		return 0;
@@ -136,9 +138,11 @@ static int judge_death(struct kernel *k, struct vat *v, uint64_t killer, struct 
 
 	k->stats.n_deaths++;
 	row->death_us[row->n_deaths++ % VAT_N_DEATHS] = now;
-	row->killer_count = killer && killer == row->killer_seq ? row->killer_count + 1 : killer != 0;
-	row->killer_seq = killer;
-	poison = row->killer_count >= k->settings.poison_deaths;
+	if (killer) {
+		row->killer_count = killer == row->killer_seq ? row->killer_count + 1 : 1;
+		row->killer_seq = killer;
+	}
+	poison = killer && row->killer_count >= k->settings.poison_deaths;
 	if (v->config->restart == RESTART_TERMINATE || (row->flags & VAT_F_LAUNCHING)) {
 		snprintf(reason, sizeof(reason), "died: %s", v->death);
 		return vat_terminate_in(k, v, reason);
@@ -187,6 +191,8 @@ static int die(struct kernel *k, struct vat *v)
 			v->crank.item = (struct item)ITEM_INIT;
 		}
 		crank_abandon(k, v);
+	} else if (v->row.status == VAT_STARTING) {
+		killer = KILLER_START;	/* it did not even live to see it */
 	}
 	r = kernel_savepoint(k);
 	if (r >= 0)

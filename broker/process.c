@@ -96,7 +96,10 @@ static int open_code(struct kernel *k, const struct vat *v, int *fds, size_t *n_
 		if (r < 0)
 			return error_trace(r);
 		if (r > 0) {
-			snprintf(why, size, "%s is not in the code store", text);
+			if (r == CODE_E_RESOURCES)
+				snprintf(why, size, "no descriptor or memory left for its program");
+			else
+				snprintf(why, size, "%s is not in the code store", text);
 			return r;
 		}
 		++*n_fdsp;
@@ -167,6 +170,11 @@ int process_requests(struct kernel *k)
 	bool again = false;
 	int r;
 
+	if (k->mount_wanted) {
+		r = process_mount(k);
+		if (r < 0)
+			return r;
+	}
 	if (!k->want_processes)
 		return 0;
 	HASH_ITER(hh, k->vats, v, tmp) {
@@ -200,6 +208,7 @@ int process_mount(struct kernel *k)
 	struct spawn_request rq = { .op = SPAWN_MOUNT };
 	int pair[2], data, r;
 
+	k->mount_wanted = false;
 	if (k->no_mount || k->stopping)
 		return 0;
 	lease_server_deinit(&lease);
@@ -222,6 +231,7 @@ int process_mount(struct kernel *k)
 		r = send_request(k, &rq, (int[]){ data, pair[1], lease_page_fd }, 3);
 	close(data);
 	close(pair[1]);
+	k->mount_wanted = r == SEND_AGAIN;
 	return r < 0 ? r : 0;
 }
 

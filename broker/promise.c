@@ -94,6 +94,13 @@ int promise_value(struct kernel *k, kref_t ref, struct capdata *valuep)
 	int r;
 
 	r = store_get(k->store, T_VALUE, key, key_u64(key, ref.bits), &val, &len);
+	if (r == STORE_NOT_FOUND) {	/* shared: one step, links never lead to links */
+		struct row_promise row;
+
+		r = load_known(k, ref, &row);
+		if (r == 0)
+			r = store_get(k->store, T_VALUE, key, key_u64(key, row.link), &val, &len);
+	}
 	if (r < 0)
 		return error_trace(r);
 	if (r == STORE_NOT_FOUND || !capdata_read(val, len, valuep))
@@ -188,48 +195,55 @@ static int mark_forward(struct kernel *k, kref_t target, kref_t source, bool set
 	return promise_ref(k, target, set ? 1 : -1);
 }
 
-int promise_terminal(struct kernel *k, kref_t ref, kref_t *terminalp, struct row_promise *rowp)
+/* Point every promise of the walked path at its end, so that no chain, however built, is long to walk twice. */
+static int compress(struct kernel *k, const struct u64_list *path, kref_t end)
 {
-	kref_t end = ref, first = KREF_NONE;
 	struct row_promise row;
-	unsigned hops = 0;
+	size_t i;
 	int r;
 
-	r = promise_load(k, end, &row);
+	for (i = 0; i + 1 < path->n; i++) {	/* the last one points there already */
+		kref_t at = { path->v[i] };
+
+		r = mark_forward(k, end, at, true);
+		if (r >= 0)
+			r = mark_forward(k, (kref_t){ path->v[i + 1] }, at, false);
+		if (r >= 0)
+			r = load_known(k, at, &row);
+		if (r < 0)
+			return r;
+		row.link = end.bits;
+		r = promise_save(k, at, &row);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int promise_terminal(struct kernel *k, kref_t ref, kref_t *terminalp, struct row_promise *rowp)
+{
+	struct u64_list path = { 0 };
+	kref_t end = ref;
+	int r;
+
+	r = promise_load(k, end, rowp);
 	if (r)
 		return r;
-	while (row.state == PROMISE_FORWARDED) {
-		end = (kref_t){ row.link };
-		if (++hops == 1)
-			first = end;
-		r = load_known(k, end, &row);
-		if (r < 0)
-			return r;
+	while (r >= 0 && rowp->state == PROMISE_FORWARDED) {
+		if (k->in_savepoint)
+			r = u64_list_push(&path, end.bits);
+		end = (kref_t){ rowp->link };
+		if (r >= 0)
+			r = load_known(k, end, rowp);
 	}
-	/* Shorten a long chain while we are allowed to write, so that walking it stays cheap however it was built. */
-	if (hops > 1 && k->in_savepoint) {
-		struct row_promise start;
-
-		r = mark_forward(k, end, ref, true);
-		if (r < 0)
-			return r;
-		r = mark_forward(k, first, ref, false);
-		if (r < 0)
-			return r;
-		r = load_known(k, ref, &start);
-		if (r < 0)
-			return r;
-		start.link = end.bits;
-		r = promise_save(k, ref, &start);
-		if (r < 0)
-			return r;
-		r = load_known(k, end, &row);
-		if (r < 0)
-			return r;
+	if (r >= 0 && path.n > 1) {
+		r = compress(k, &path, end);
+		if (r >= 0)
+			r = load_known(k, end, rowp);
 	}
+	u64_list_deinit(&path);
 	*terminalp = end;
-	*rowp = row;
-	return 0;
+	return r;
 }
 
 /* --- settling ------------------------------------------------------------------------------------------------ */
@@ -273,33 +287,23 @@ void promise_drop_tasks(struct kernel *k)
 	k->settling = false;
 }
 
-/* Replace a task that points at a source by one that carries the source's outcome. */
-static int task_take_outcome(struct kernel *k, struct settle_task **tp)
+/* A promise with a source takes that one's outcome: state, flags and, by a link, its value. */
+static int share_outcome(struct kernel *k, struct settle_task *t, kref_t *sharedp)
 {
-	struct settle_task *t = *tp, *full;
 	struct row_promise row;
-	const void *val;
-	uint8_t key[8];
-	size_t len;
 	int r;
 
 	r = load_known(k, t->source, &row);
 	if (r < 0)
 		return r;
 	assert(row.state == PROMISE_FULFILLED || row.state == PROMISE_REJECTED);
-	r = store_get(k->store, T_VALUE, key, key_u64(key, t->source.bits), &val, &len);
-	if (r)
-		return kernel_corrupt("store: value of kp%llu is missing", (unsigned long long)kref_number(t->source));
-	full = malloc(sizeof(*full) + len);
-	if (!full)
-		return error_origin(ENOMEM);
-	*full = (struct settle_task){ .promise = t->promise, .state = row.state, .flags = row.flags, .len = len };
-	memcpy(full->raw, val, len);
-	free(t);
-	*tp = full;
-	return 0;
+	t->state = row.state;
+	t->flags = row.flags;
+	*sharedp = row.link ? (kref_t){ row.link } : t->source;
+	return promise_ref(k, *sharedp, 1);
 }
 
+/* The value itself is stored and its references counted. */
 static int store_outcome(struct kernel *k, const struct settle_task *t)
 {
 	struct capdata value;
@@ -376,9 +380,9 @@ static int settle_forwarders(struct kernel *k, kref_t ref)
 	}
 }
 
-static int settle_one(struct kernel *k, struct settle_task **tp)
+static int settle_one(struct kernel *k, struct settle_task *t)
 {
-	kref_t ref = (*tp)->promise;
+	kref_t ref = t->promise, shared = KREF_NONE;
 	struct row_promise row;
 	int r;
 
@@ -387,12 +391,10 @@ static int settle_one(struct kernel *k, struct settle_task **tp)
 		return r;
 	if (row.state != PROMISE_UNRESOLVED && row.state != PROMISE_FORWARDED)
 		return 0;	/* two ways led to it in this batch; the first counts (P1) */
-	if (!kref_is_none((*tp)->source)) {
-		r = task_take_outcome(k, tp);
-		if (r < 0)
-			return r;
-	}
-	r = store_outcome(k, *tp);
+	if (kref_is_none(t->source))
+		r = store_outcome(k, t);
+	else
+		r = share_outcome(k, t, &shared);
 	if (r < 0)
 		return r;
 	if (row.state == PROMISE_FORWARDED) {
@@ -406,8 +408,9 @@ static int settle_one(struct kernel *k, struct settle_task **tp)
 	r = change_decider(k, ref, &row, (endpoint_t){ 0 }, 0);
 	if (r < 0)
 		return r;
-	row.state = (*tp)->state;
-	row.flags = (*tp)->flags;
+	row.state = t->state;
+	row.flags = t->flags;
+	row.link = shared.bits;
 	r = promise_save(k, ref, &row);
 	if (r < 0)
 		return r;
@@ -435,7 +438,7 @@ static int drain(struct kernel *k)
 
 		if (!t)
 			break;
-		r = settle_one(k, &t);
+		r = settle_one(k, t);
 	}
 	k->settling = false;
 	return r;
@@ -578,7 +581,7 @@ int promise_delete(struct kernel *k, kref_t ref, const struct row_promise *row)
 	switch (row->state) {
 	case PROMISE_FULFILLED:
 	case PROMISE_REJECTED:
-		r = release_value(k, ref);
+		r = row->link ? promise_ref(k, (kref_t){ row->link }, -1) : release_value(k, ref);
 		break;
 	case PROMISE_FORWARDED:
 		r = mark_forward(k, (kref_t){ row->link }, ref, false);

@@ -6,6 +6,9 @@
  * others, in chains as long as a vat likes to build. So nothing recurses: settle_task is a worklist, drained before
  * promise_settle() returns, which also keeps P5: everything re-sent gets its sequence number at this point.
  *
+ * A promise that takes another's outcome (forwarding, rejection passed on) shares its value by a link; nothing is copied,
+ * so a vat cannot turn one large value into ten thousand.
+ *
  * A message that waits on a promise sits in the QUEUE of the promise at the end of the forwarding chain, and
  * names that promise as its target.
  */

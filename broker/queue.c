@@ -63,8 +63,11 @@ static int note_item(struct kernel *k, uint64_t holder, size_t size, int delta)
 		if (r)
 			return r < 0 ? r : kernel_corrupt("queue of an unknown promise");
 		row.n_waiting += delta;
+		row.waiting_kib += (int32_t)((size + 1023) / 1024) * delta;
 		return promise_save(k, (kref_t){ holder }, &row);
 	}
+	if (endpoint_equal(e, ENDPOINT_K))
+		k->n_service_queue += delta;
 	if (endpoint_is_vat(e)) {
 		struct vat *v = vat_find(k, endpoint_number(e));
 

@@ -40,6 +40,8 @@ static int route_object(struct kernel *k, kref_t target, bool first, struct rout
 	case OWNER_TERMINATED:
 		return reject(out, CODE_ENDPOINT_UNREACHABLE, "the vat of the object is terminated");
 	case OWNER_KERNEL:
+		if (first && k->n_service_queue >= ROUTER_MAX_SERVICE)
+			return reject(out, CODE_QUEUE_FULL, "%u calls of services wait already", ROUTER_MAX_SERVICE);
 		out->kind = ROUTE_QUEUE;
 		out->holder = ENDPOINT_K.bits;
 		return 0;
@@ -79,6 +81,10 @@ static int waits_for_itself(struct kernel *k, kref_t end, const struct row_promi
 	if (r || !result_row.n_waiting)
 		return r < 0 ? r : 0;
 	while (!row.decider && (row.link & REF_PROMISE)) {
+		if (++k->n_hops > ROUTER_MAX_HOPS) {
+			*loopp = true;
+			return 0;
+		}
 		r = promise_terminal(k, (kref_t){ row.link }, &at, &row);
 		if (r)
 			return r < 0 ? r : 0;
@@ -126,6 +132,8 @@ static int route_promise(struct kernel *k, kref_t target, kref_t result, bool fi
 			return reject(out, CODE_BAD_PROMISE_RESOLUTION, "the result waits for itself");
 		if (first && row.n_waiting >= ROUTER_MAX_WAITING)
 			return reject(out, CODE_QUEUE_FULL, "%u messages wait on the promise already", ROUTER_MAX_WAITING);
+		if (row.waiting_kib >= (first ? 1 : 4) * ROUTER_MAX_WAITING_KIB)
+			return reject(out, CODE_QUEUE_FULL, "messages of %u KiB wait on the promise already", row.waiting_kib);
 		out->kind = ROUTE_QUEUE;
 		out->holder = end.bits;
 		return 0;
@@ -205,6 +213,9 @@ static int resend(struct kernel *k, struct item *i, kref_t to)
 	r = router_route(k, to, (kref_t){ i->row.result }, false, &route);
 	if (r < 0)
 		return r;
+	k->moved_bytes += i->len;
+	if (++k->n_moved > ROUTER_MAX_MOVED || k->moved_bytes > ROUTER_MAX_MOVED_BYTES)
+		reject(&route, CODE_QUEUE_FULL, "too many messages were sent on in one crank");
 	if (route.kind != ROUTE_QUEUE)
 		return router_refuse(k, i, &route);
 	r = enqueue(k, i, &route);

@@ -22,7 +22,16 @@ struct route {
 	char detail[160];
 };
 
-#define ROUTER_MAX_WAITING 10000u	/* messages waiting on one promise (V7) */
+#define ROUTER_MAX_WAITING	10000u		/* messages waiting on one promise (V7) */
+#define ROUTER_MAX_WAITING_KIB	(64u << 10)	/* and their size; four times that when promises are forwarded into one */
+#define ROUTER_MAX_SERVICE	10000u		/* calls waiting for the kernel's own services */
+/*
+ * One syscall can send ten thousand messages on their way, and they others. These bound what one crank can make the
+ * broker do; beyond them a message is refused QUEUE_FULL, or taken for one that waits for itself.
+ */
+#define ROUTER_MAX_MOVED	100000u		/* messages moved in one crank */
+#define ROUTER_MAX_MOVED_BYTES	(256u << 20)
+#define ROUTER_MAX_HOPS		200000u		/* promises looked at in one crank to find loops */
 
 /* `first`: QUEUE_FULL is judged (once, when a send is accepted). */
 int router_route(struct kernel *k, kref_t target, kref_t result, bool first, struct route *out);

@@ -183,19 +183,25 @@ static int call(struct kernel *k, const struct item *i)
 int service_pump(struct kernel *k, bool *didp)
 {
 	_cleanup_(item_deinit) struct item i = ITEM_INIT;
+	struct route route;
 	int r;
 
 	r = queue_head(k, ENDPOINT_K.bits, 0, &i);
 	*didp = r == 0;
 	if (r)
 		return r < 0 ? r : 0;
-	r = kernel_savepoint(k);
+	r = router_route(k, (kref_t){ i.row.target }, (kref_t){ i.row.result }, false, &route);	/* X1: it may be revoked */
+	if (r >= 0)
+		r = kernel_savepoint(k);
 	if (r >= 0)
 		r = queue_remove(k, ENDPOINT_K.bits, i.seq);
-	if (r >= 0)
+	if (r >= 0 && route.kind != ROUTE_QUEUE) {
+		r = router_refuse(k, &i, &route);
+	} else if (r >= 0) {
 		r = call(k, &i);
-	if (r >= 0)
-		r = item_count(k, &i, -1);
+		if (r >= 0)
+			r = item_count(k, &i, -1);
+	}
 	if (r < 0)
 		return r;
 	k->stats.n_cranks++;

@@ -69,7 +69,8 @@ static int sweep_decided(struct kernel *k, struct vat *v, bool terminated, uint6
 	kref_t ref;
 	int r;
 
-	for (; *budget; --*budget) {
+	/* A promise that settles takes its waiting messages along; they count as well. */
+	for (; *budget && k->n_moved < SWEEP_BUDGET; --*budget) {
 		key_u64_u64(at, e.bits, *cursor);
 		r = store_next(k->store, T_DECIDED, at, 16, false, &key, &key_len, &val, &len);
 		if (r < 0)
@@ -218,10 +219,10 @@ static int sweep_phase(struct kernel *k, struct vat *v, struct row_sweep *row, u
 	return 0;
 }
 
-static int sweep_vat(struct kernel *k, struct vat *v)
+static int sweep_vat(struct kernel *k, struct vat *v, unsigned *budgetp)
 {
 	endpoint_t e = endpoint_vat(v->number);
-	unsigned budget = SWEEP_BUDGET;
+	unsigned budget = *budgetp;
 	struct row_sweep row;
 	const void *val;
 	uint8_t key[8];
@@ -256,6 +257,7 @@ static int sweep_vat(struct kernel *k, struct vat *v)
 	}
 	if (r < 0)
 		return r;
+	*budgetp = budget;
 	r = kernel_release(k);
 	if (r >= 0 && !v->sweeping)
 		r = launch_vat_swept(k, v);
@@ -264,6 +266,7 @@ static int sweep_vat(struct kernel *k, struct vat *v)
 
 int sweep_step(struct kernel *k, bool *morep)
 {
+	unsigned budget = SWEEP_BUDGET;	/* for all of them together */
 	struct vat *v, *tmp;
 	int r;
 
@@ -274,8 +277,10 @@ int sweep_step(struct kernel *k, bool *morep)
 	HASH_ITER(hh, k->vats, v, tmp) {
 		if (!v->sweeping)
 			continue;
-		r = sweep_vat(k, v);
 		*morep = true;
+		if (!budget)
+			return 0;
+		r = sweep_vat(k, v, &budget);
 		if (r)
 			return r < 0 ? r : 0;
 	}

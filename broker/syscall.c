@@ -391,6 +391,9 @@ static int read_next(struct kernel *k, struct vat *v, const struct wire_bytes *k
 		}
 		if (!node || !node->dead)
 			break;
+		/* Stepping over what the crank itself deleted is work that it pays for. */
+		if (++v->crank.n_syscalls > v->limits.syscalls)
+			return limit(k, "syscalls", v->limits.syscalls);
 		at_len = node->key_len;
 		memcpy(at, node->key, at_len);
 	}
@@ -438,7 +441,7 @@ int syscall_read(struct kernel *k, struct vat *v, const struct wire_frame *f)
 		r = read_next(k, v, &f->store.key, &b);
 	else
 		r = read_clist(k, v, f->ref, &b);
-	if (r >= 0) {
+	if (r == 0) {
 		wire_end(&b);
 		r = channel_send(&v->channel, &b);
 	}

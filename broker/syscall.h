@@ -16,7 +16,7 @@ struct syscall_exit { bool wanted, failure; char info[120]; };
 /* CRANK_ILLEGAL or CRANK_LIMIT with the reason in k->illegal. */
 int syscall_apply(struct kernel *k, struct vat *v, const struct wire_frame *f, struct syscall_exit *exit);
 
-/* Reads, answered at once from the store and the crank's own buffered writes (Y4). */
+/* Reads, answered at once from the store and the crank's own buffered writes (Y4). CRANK_LIMIT as above. */
 int syscall_read(struct kernel *k, struct vat *v, const struct wire_frame *f);
 /* Remember a buffered vatstore write for such reads. */
 int syscall_note_write(struct vat *v, const struct wire_frame *f);

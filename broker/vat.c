@@ -403,14 +403,17 @@ int vat_ping(struct kernel *k, struct vat *v, struct control_request *request)
 	if (!p)
 		return error_origin(ENOMEM);
 	p->request = request;
-	p->token = k->next_host_call++;
 	p->sent_ns = now_monotonic_ns();
 	p->deadline_ns = p->sent_ns + PING_DEADLINE_NS;
 	p->next = v->pings;
 	v->pings = p;
 	k->n_pings++;
+	/* Pings never pile up in front of a vat: one at a time, and none behind what it has not read. */
+	if (v->ping_token || v->channel.backlog.len)
+		return 0;
+	v->ping_token = k->next_host_call++;
 	wire_begin(&b, WIRE_PING, 0, 0);
-	wire_u64(&b, p->token);
+	wire_u64(&b, v->ping_token);
 	wire_end(&b);
 	r = channel_send(&v->channel, &b);
 	wire_buf_deinit(&b);

@@ -18,6 +18,8 @@
 #include "crank.h"
 #include "kernel.h"
 
+#define VAT_UIDS 65536u	/* of an instance (broker/uidblock.h); never reused */
+
 enum vat_proc { PROC_NONE, PROC_WANTED, PROC_SPAWNING, PROC_ALIVE, PROC_DYING };
 /* What the end of the process means for the vat. */
 enum vat_fate {
@@ -35,7 +37,7 @@ struct vat_limits {		/* effective: configured or default */
 	uint64_t log_lines;	/* per second */
 };
 
-struct vat_ping { struct control_request *request; uint64_t token, sent_ns, deadline_ns; struct vat_ping *next; };
+struct vat_ping { struct control_request *request; uint64_t sent_ns, deadline_ns; struct vat_ping *next; };
 struct vat_watch { struct control_request *request; struct vat *vat; uint64_t after; struct vat_watch *next; };
 
 struct vat {
@@ -63,6 +65,7 @@ struct vat {
 	bool ready;			/* in the kernel's ready list */
 	struct vat *next_ready;
 	struct vat_ping *pings;
+	uint64_t ping_token;		/* of the ping under way; 0 none */
 	struct vat_watch *watches;	/* getLog requests waiting for a line */
 	uint64_t log_window_ns, log_in_window;
 };

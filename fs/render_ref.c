@@ -175,7 +175,7 @@ static int promise_head(struct view *v, struct text *t, kref_t ref, const struct
 		text_str(t, "forwarded-to: ");
 		render_kref(t, row->link);
 		text_str(t, "\n");
-	} else if (row->link) {
+	} else if (row->link && row->state == PROMISE_UNRESOLVED) {
 		text_str(t, "behind: ");
 		if (row->link & REF_PROMISE)
 			render_kref(t, row->link);
@@ -194,7 +194,8 @@ static int promise_value(struct view *v, struct text *t, kref_t ref, const struc
 	size_t len;
 	int r;
 
-	r = view_get(v, T_VALUE, key, key_u64(key, ref.bits), &val, &len);
+	/* A promise that took another's outcome shares its value. */
+	r = view_get(v, T_VALUE, key, key_u64(key, row->link ? row->link : ref.bits), &val, &len);
 	if (r < 0)
 		return r;
 	if (r || !capdata_read(val, len, &value))

@@ -295,6 +295,23 @@ static int see_value(struct check *c, const struct row *row)
 	return r < 0 ? error_trace(r) : 0;
 }
 
+/* A settled promise without a value of its own shares another's, and counts it. */
+static int see_shared(struct check *c, const struct row *row)
+{
+	struct row_promise p, source;
+	bool has;
+	int r;
+
+	if (!row_promise_read(row->val, row->len, &p) || !is_settled(&p) || !p.link)
+		return 0;	/* what does not read is said by see_promise */
+	r = promise_get(c, p.link, &source, &has);
+	if (r < 0)
+		return error_trace(r);
+	if (!has || source.link || source.state != p.state || source.flags != p.flags)
+		check_row_problem(c, row, "shares the value of a promise that is gone, or that ended otherwise");
+	return check_count(c, row, p.link, 1);
+}
+
 static int see_forward(struct check *c, const struct row *row)
 {
 	struct row_promise source;
@@ -477,10 +494,6 @@ static int check_link(struct check *c, const struct row_promise *p, const struct
 	bool listed, has;
 	int r;
 
-	if (is_settled(p)) {
-		check_same_ref(c, T_PROMISE, t->kref, "link", p->link, 0);
-		return 0;
-	}
 	if (p->state != PROMISE_FORWARDED)
 		return 0;
 	r = check_has2(c, T_FORWARD, p->link, t->kref, &listed);
@@ -516,9 +529,9 @@ static int see_promise(struct check *c, const struct row *row)
 	check_same_number(c, T_PROMISE, t->kref, "n_waiting", p.n_waiting, t->n_waiting);
 	if (!t->refs)
 		check_row_problem(c, row, "kept, though nobody has it");
-	if (is_settled(&p) != t->has_value)
-		check_row_problem(c, row, "%s",
-				  t->has_value ? "not settled, but has a value" : "settled, but has no value");
+	if ((is_settled(&p) && !p.link) != t->has_value)
+		check_row_problem(c, row, "%s", !t->has_value ? "settled, but has no value" :
+				  is_settled(&p) ? "shares a value, but has one of its own" : "not settled, but has a value");
 	if (p.state != PROMISE_UNRESOLVED && t->n_waiting)
 		check_row_problem(c, row, "messages wait, though it is settled or forwarded");
 	if (p.state == PROMISE_FORWARDED)
@@ -567,7 +580,7 @@ static void check_rows(struct check *c)
 static const struct { enum table t; row_fn fn; } passes[] = {
 	{ T_CLIST, see_clist }, { T_EREF, see_eref }, { T_IMPORTER, see_importer }, { T_QUEUE, see_item },
 	{ T_NOTIFYING, see_notifying }, { T_VALUE, see_value }, { T_FORWARD, see_forward }, { T_DECIDED, see_decided },
-	{ T_SUBSCRIBER, see_subscriber }, { T_HOLD, see_hold }, { T_OBJECT, see_object }, { T_PROMISE, see_promise },
+	{ T_SUBSCRIBER, see_subscriber }, { T_HOLD, see_hold }, { T_PROMISE, see_shared }, { T_OBJECT, see_object }, { T_PROMISE, see_promise },
 };
 
 int check_refs(struct check *c)

@@ -16,7 +16,7 @@
  *	MEMBER		u64 subcluster, u64 vat			vat's name
  *	OBJECT		u64 kref				struct row_object
  *	PROMISE		u64 kref				struct row_promise
- *	VALUE		u64 kref (settled promise)		capdata
+ *	VALUE		u64 kref (settled promise, link 0)	capdata
  *	CLIST		u64 endpoint, u64 kref			struct row_clist (eref)
  *	EREF		u64 endpoint, u64 eref			struct row_clist (kref)
  *	IMPORTER	u64 kref (object), u64 endpoint		empty
@@ -145,9 +145,10 @@ struct row_promise {
 	uint64_t n_refs;		/* C5 */
 	uint64_t decider;		/* endpoint; 0: none (queued, kernel-made, settled, forwarded) */
 	uint32_t decider_incarnation;
-	uint32_t zero;
+	uint32_t waiting_kib;		/* of the messages in its queue, each rounded up */
 	uint64_t link;			/* FORWARDED: the target promise; UNRESOLVED without decider: holder (QUEUE key) of
-					   the message that will decide it, 0 none; else 0 */
+					   the message that will decide it, 0 none; settled: the promise whose VALUE is its
+					   too (then it has none of its own, and counts that promise), 0: its own */
 	uint64_t n_waiting;		/* messages in its queue */
 };
 

@@ -330,7 +330,7 @@ static const struct damage damages[] = {
 	{ "promise kp2: decided, but the result of a message", T_PROMISE, KP(2), 0, SET, AT(row_promise, decider),
 	  V1 },
 	{ "promise kp4: decider is v1, should be none", T_PROMISE, KP(4), 0, SET, AT(row_promise, decider), V1 },
-	{ "promise kp4: link is kp1, should be none", T_PROMISE, KP(4), 0, SET, AT(row_promise, link), KP(1) },
+	{ "promise kp4: shares a value, but has one of its own", T_PROMISE, KP(4), 0, SET, AT(row_promise, link), KP(1) },
 	{ "decided v2 kp1: decided by a vat that is gone", T_VAT, 2, 0, SET, AT(row_vat, status), VAT_TERMINATED },
 	{ "vat v2: terminated, and still has entries", T_VAT, 2, 0, SET, AT(row_vat, status), VAT_TERMINATED },
 	/* P3, P4, P6 */
