@@ -219,13 +219,18 @@ static void stage_say(struct stage *g, bool failed, const char *text)
 
 static int step_signals(struct stage *g)
 {
+	static const uint64_t by_default[4];	/* the kernel's struct sigaction: SIG_DFL, no flags, no mask */
 	sigset_t none;
 
 	(void)g;
-	/* Ignored signals and the mask survive an exec: the program starts as if nobody had touched them. */
+	/*
+	 * Ignored signals and the mask survive an exec: the program starts as if nobody had touched them. libc keeps 32 and 33
+	 * to itself and refuses to set them, but its posix_spawn() leaves them ignored in whatever it starts (make, say,
+	 * and so all below it).
+	 */
 	for (int sig = 1; sig < NSIG; sig++)
 		if (sig != SIGKILL && sig != SIGSTOP)
-			signal(sig, SIG_DFL);
+			syscall(SYS_rt_sigaction, sig, by_default, NULL, sizeof(uint64_t));
 	sigemptyset(&none);
 	return sigprocmask(SIG_SETMASK, &none, NULL);
 }
