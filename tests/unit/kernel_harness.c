@@ -61,6 +61,7 @@ static void raw_close(struct raw *r)
 		close(r->fd);
 	wire_joiner_deinit(&r->joiner);
 	free(r->frames);
+	free(r->pending);
 	*r = (struct raw){ .vat = r->vat, .fd = -1, .joiner = WIRE_JOINER_INIT };
 }
 
@@ -288,6 +289,7 @@ void world_close(void)
 void world_crash(void)
 {
 	close_kernel();
+	world->request.answered = true;	/* its connection is gone */
 	open_kernel();
 }
 
@@ -872,6 +874,11 @@ void process_dies_now(const char *name, int wait_status)
 	reap_process(vat_named(name), wait_status);
 }
 
+void process_hangs_up(const char *name)
+{
+	raw_close(&world->raws[vat_named(name)->number]);
+}
+
 void process_dies(const char *name, int wait_status)
 {
 	struct vat *v = vat_named(name);
@@ -889,7 +896,8 @@ static int on_settled(struct kernel *k, struct host_call *c)
 	must(u64_list_push(&world->host_settled, c->promise.bits));
 	must(kernel_unsubscribe_host(k, c));
 	/* Keep what it settled with for the test to read: a pin stands for the person who asked. */
-	must(kernel_hold(k, c->promise, HOLD_PERSON, 0, 1));
+	if (!world->no_keep)
+		must(kernel_hold(k, c->promise, HOLD_PERSON, 0, 1));
 	must(kernel_release(k));
 	free(c);
 	return 0;

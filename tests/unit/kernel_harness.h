@@ -24,7 +24,7 @@
 #include "../../broker/vat.h"
 #include "store_dir.h"
 
-#define RAW_MAX		64u
+#define RAW_MAX		4096u
 
 /* A played process of a vat. */
 struct raw {
@@ -35,6 +35,7 @@ struct raw {
 	size_t len, pos;
 	uint64_t delivery;		/* the last one received */
 	uint64_t incarnation, next_export, next_promise;	/* from init */
+	char *pending;			/* the random test: a delivery that was read and not answered */
 };
 
 /* A played request: what it was answered with. */
@@ -48,7 +49,7 @@ struct world {
 	bool hold_starts, hold_exits;	/* the played spawner keeps what it was asked */
 	struct control_request request;	/* of the last launch or termination */
 	struct u64_list host_settled;	/* krefs of host calls that settled, in order */
-	bool no_check;
+	bool no_check, no_keep;		/* do not recount; do not pin what host calls settled with */
 };
 extern struct world *world;
 
@@ -87,6 +88,7 @@ bool syscall_encode(struct wire_buf *b, uint64_t delivery, const char *words);
 /* Deaths. */
 void process_dies(const char *name, int wait_status);	/* closes its end, is reaped, world_run */
 void process_dies_now(const char *name, int wait_status);	/* reaped before the loop saw anything; nothing run */
+void process_hangs_up(const char *name);	/* closes its end; nothing run, not reaped */
 
 /* A message from outside; the result (when wanted) is held by a host call until it settles. */
 kref_t host_send(kref_t target, const char *body, const kref_t *slots, size_t n_slots, bool want_result);

@@ -1,0 +1,669 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel against vats that do whatever they like: thousands of random syscalls, most legal, some not, with deaths,
+ * restarts, suspensions, terminations, launches, revocations and deaths of the broker in between, from a seed. After every
+ * few steps everything is committed and recounted (C6); no number may be negative (L1); and when all subclusters have
+ * ended nothing is left of them (G3, P9).
+ *
+ *	KERNEL_SEEDS=1000-1200 KERNEL_STEPS=5000 build/unit/test_kernel_random
+ *
+ * The seeds in the list are run always: those that found something, and a few more.
+ */
+#include "kernel_harness.h"
+
+#include <inttypes.h>
+#include <signal.h>
+
+#include "../../broker/clist.h"
+#include "../../broker/launch.h"
+#include "../../broker/object.h"
+#include "../../broker/promise.h"
+
+#define MAX_REFS	400u
+#define MAX_SAID	12u
+
+static struct rng rng;
+static bool acyclic;		/* no promises in values: then nothing at all may be left at the end */
+
+static unsigned below(unsigned n) { return rng_below(&rng, n); }
+static bool chance(unsigned percent) { return below(100) < percent; }
+
+/* --- what a vat may name ---------------------------------------------------------------------------------------------- */
+
+struct refs { vref_t v[MAX_REFS]; size_t n; };
+
+static void add(struct refs *r, vref_t v)
+{
+	size_t i;
+
+	for (i = 0; i < r->n; i++)
+		if (vref_equal(r->v[i], v))
+			return;
+	if (r->n < MAX_REFS)
+		r->v[r->n++] = v;
+}
+
+static void remove_ref(struct refs *r, vref_t v)
+{
+	size_t i;
+
+	for (i = 0; i < r->n; i++)
+		if (vref_equal(r->v[i], v))
+			r->v[i--] = r->v[--r->n];
+}
+
+static bool take(struct refs *r, vref_t *out)
+{
+	size_t i;
+
+	if (!r->n)
+		return false;
+	i = below(r->n);
+	*out = r->v[i];
+	return true;
+}
+
+/* All that the vat can legally do in this crank, as far as its clist and the delivery tell. */
+struct can {
+	struct refs usable;		/* as target or slot */
+	struct refs promises;		/* of these, to subscribe to */
+	struct refs decided;		/* to resolve, or to give as a result */
+	struct refs reachable_imports, unreachable_imports, exports, unreachable_exports;
+	uint64_t next_export, next_promise;
+};
+
+static void learn_entry(struct can *c, struct vat *v, vref_t vref, kref_t kref, bool reachable)
+{
+	struct row_promise row;
+
+	if (vref_is_promise(vref)) {
+		add(&c->usable, vref);
+		add(&c->promises, vref);
+		must(promise_load(&world->k, kref, &row));
+		if (row.state == PROMISE_UNRESOLVED && row.decider == endpoint_vat(v->number).bits)
+			add(&c->decided, vref);
+		return;
+	}
+	if (reachable || !vref_is_import(vref))
+		add(&c->usable, vref);
+	if (vref_is_import(vref))
+		add(reachable ? &c->reachable_imports : &c->unreachable_imports, vref);
+	else if (vref.bits)
+		add(&c->exports, vref);
+	if (!vref_is_import(vref) && !reachable)
+		add(&c->unreachable_exports, vref);
+}
+
+static void learn_clist(struct can *c, struct vat *v)
+{
+	uint64_t at = 0;
+	bool reachable;
+	vref_t vref;
+	kref_t kref;
+
+	while (clist_next(&world->k, endpoint_vat(v->number), at, &vref, &kref, &reachable) == 0) {
+		learn_entry(c, v, vref, kref, reachable);
+		at = vref.bits + 1;
+	}
+	c->next_export = v->row.next_export;
+	c->next_promise = v->row.next_export_promise;
+}
+
+static void forget(struct can *c, vref_t v)
+{
+	remove_ref(&c->usable, v);
+	remove_ref(&c->promises, v);
+	remove_ref(&c->decided, v);
+	remove_ref(&c->reachable_imports, v);
+	remove_ref(&c->unreachable_imports, v);
+	remove_ref(&c->exports, v);
+	remove_ref(&c->unreachable_exports, v);
+}
+
+/* What the delivery itself brings and takes away. */
+static void learn_delivery(struct can *c, const char *text)
+{
+	bool message = !strncmp(text, "message ", 8), retired = !strncmp(text, "retire", 6);
+	bool notify = !strncmp(text, "notify ", 7), inside = false;
+	vref_t v, last = VREF_NONE;
+	char word[64];
+	size_t n;
+
+	if (!message && !retired && !notify)
+		return;
+	for (; *text; text += n) {
+		n = strcspn(text, " [];") + 1;
+		if (n == 1) {
+			inside = *text == '[' ? true : *text == ']' ? false : inside;
+			continue;
+		}
+		if (n < sizeof(word)) {
+			memcpy(word, text, n - 1);
+			word[n - 1] = '\0';
+			if (vref_parse(word, n - 1, &v)) {
+				if (retired || (notify && !inside))
+					forget(c, v);
+				else if (message)
+					add(vref_is_promise(v) ? &c->promises : &c->usable, v);
+				if (message)
+					last = v;
+			} else {
+				last = VREF_NONE;
+			}
+		}
+		inside = text[n - 1] == '[' ? true : text[n - 1] == ']' ? false : inside;
+		if (!text[n - 1])
+			break;
+	}
+	if (message && !vref_is_none(last) && vref_is_promise(last) && !inside)
+		add(&c->decided, last);	/* the result */
+}
+
+/* --- random syscalls ------------------------------------------------------------------------------------------------------ */
+
+/* One reference to mention: known, or new. */
+static vref_t mention(struct can *c, bool promises)
+{
+	unsigned dice = below(100);
+	vref_t v;
+
+	if (dice < 60 && take(&c->usable, &v) && (promises || !vref_is_promise(v)))
+		return v;
+	if (dice < 75 && promises)
+		v = vref_make(true, false, c->next_promise++);
+	else if (dice < 90)
+		v = vref_make(false, false, c->next_export++);
+	else
+		v = (vref_t){ (dice & 1 ? REF_VIRTUAL : REF_DURABLE) | UINT64_C(2) << 44 | (uint64_t)(1 + below(6)) << 8 };
+	add(&c->usable, v);
+	if (vref_is_promise(v)) {
+		add(&c->promises, v);
+		add(&c->decided, v);
+	}
+	return v;
+}
+
+static size_t put_slots(struct can *c, char *out, bool promises)
+{
+	unsigned i, count = below(5);
+	char text[REF_TEXT_MAX];
+	size_t n = sprintf(out, "[");
+
+	for (i = 0; i < count; i++)
+		n += sprintf(out + n, "%s ", vref_format(mention(c, promises), text));
+	return n + sprintf(out + n, "]");
+}
+
+static bool say_send(struct can *c, char *out)
+{
+	char text[REF_TEXT_MAX];
+	unsigned dice = below(10);
+	vref_t v = mention(c, true);
+	size_t n = sprintf(out, "send %s #m ", vref_format(v, text));
+
+	n += put_slots(c, out + n, true);
+	if (dice < 3) {
+		strcpy(out + n, " -");
+		return true;
+	}
+	if (dice > 7 && take(&c->decided, &v))
+		remove_ref(&c->decided, v);
+	else
+		v = vref_make(true, false, c->next_promise++);
+	sprintf(out + n, " %s", vref_format(v, text));
+	add(&c->usable, v);
+	add(&c->promises, v);
+	return true;
+}
+
+static bool say_resolve(struct can *c, char *out)
+{
+	unsigned i, count = 1 + (chance(30) ? 1 + below(3) : 0);
+	char text[REF_TEXT_MAX];
+	vref_t batch[4], v;
+	size_t n = sprintf(out, "resolve ");
+
+	for (i = 0; i < count && take(&c->decided, &v); i++) {
+		unsigned dice = below(10);
+
+		remove_ref(&c->decided, v);
+		batch[i] = v;
+		n += sprintf(out + n, "%s%s ", i ? "; " : "", vref_format(v, text));
+		if (dice < 5) {
+			n += sprintf(out + n, "ref #r [%s]", vref_format(mention(c, true), text));
+		} else {
+			n += sprintf(out + n, "%s #v ", dice < 8 ? "data" : "rej");
+			n += put_slots(c, out + n, !acyclic);
+		}
+	}
+	count = i;
+	for (i = 0; i < count; i++)
+		forget(c, batch[i]);
+	return count > 0;
+}
+
+static bool say_list_of(struct refs *from, struct can *c, const char *what, struct refs *then, char *out)
+{
+	unsigned i, count = 1 + below(3);
+	char text[REF_TEXT_MAX];
+	size_t n = sprintf(out, "%s", what);
+	vref_t v;
+
+	for (i = 0; i < count && take(from, &v); i++) {
+		n += sprintf(out + n, " %s", vref_format(v, text));
+		forget(c, v);
+		if (then)
+			add(then, v);
+	}
+	return i > 0;
+}
+
+static bool say_legal(struct can *c, char *out)
+{
+	char text[REF_TEXT_MAX];
+	vref_t v;
+
+	switch (below(16)) {
+	case 0: case 1: case 2: case 3: case 4:
+		return say_send(c, out);
+	case 5: case 6: case 7:
+		return say_resolve(c, out);
+	case 8: case 9:
+		if (!take(&c->promises, &v))
+			return false;
+		sprintf(out, "subscribe %s", vref_format(v, text));
+		return true;
+	case 10: case 11:
+		return say_list_of(&c->reachable_imports, c, "drop", &c->unreachable_imports, out);
+	case 12:
+		return say_list_of(&c->unreachable_imports, c, "retimp", NULL, out);
+	case 13:
+		if (chance(50))
+			return say_list_of(&c->unreachable_exports, c, "retexp", NULL, out);
+		return chance(30) && say_list_of(&c->exports, c, "abandon", NULL, out);
+	case 14:
+		sprintf(out, "set k%u v%u", below(20), below(1000));
+		return true;
+	default:
+		sprintf(out, "del k%u", below(20));
+		return true;
+	}
+}
+
+static void any_ref(char *out)
+{
+	vref_t v = vref_make(chance(40), chance(50), 1 + below(30));
+
+	if (chance(5))
+		v = VREF_ROOT;
+	vref_format(v, out);
+}
+
+/* Legal or not, nobody knows. */
+static void say_anything(char *out)
+{
+	static const char *const kinds[] = { "data", "ref", "rej", "krej" };
+	char a[REF_TEXT_MAX], b[REF_TEXT_MAX], c[REF_TEXT_MAX];
+
+	any_ref(a);
+	any_ref(b);
+	any_ref(c);
+	switch (below(10)) {
+	case 0: sprintf(out, "send %s #x [%s %s] %s", a, b, c, chance(50) ? "-" : b); break;
+	case 1: sprintf(out, "send %s #x [%s] %s", a, b, c); break;
+	case 2: sprintf(out, "resolve %s %s #x [%s]", a, kinds[below(4)], b); break;
+	case 3: sprintf(out, "resolve %s %s #x [%s]; %s %s #y [%s]", a, kinds[below(4)], b, c, kinds[below(4)], a); break;
+	case 4: sprintf(out, "subscribe %s", a); break;
+	case 5: sprintf(out, "drop %s %s", a, b); break;
+	case 6: sprintf(out, "retimp %s %s", a, b); break;
+	case 7: sprintf(out, "retexp %s", a); break;
+	case 8: sprintf(out, "abandon %s %s", a, b); break;
+	case 9: sprintf(out, "exit %s #x [%s]", chance(50) ? "ok" : "fail", a); break;
+	}
+}
+
+/* --- cranks ----------------------------------------------------------------------------------------------------------------- */
+
+static void steps(unsigned n)
+{
+	while (n--)
+		world_step();
+}
+
+static void ask_store(struct raw *r, const char *name)
+{
+	_cleanup_free_ char *got = NULL;
+	char said[40];
+
+	switch (below(3)) {
+	case 0: sprintf(said, "get k%u", below(20)); break;
+	case 1: sprintf(said, "next k%u", below(20)); break;
+	default: strcpy(said, "clist"); break;
+	}
+	say(name, said, NULL);
+	steps(2);
+	if (r->fd < 0)
+		return;		/* something else ended it just then */
+	got = next_delivery(r);
+	if (got && strncmp(got, "storeValue ", 11))
+		fail_msg("%s asked %s and got %s", name, said, got);
+}
+
+/* The first message to a bootstrap vat is answered, mostly; else launches would never end. */
+static bool answer_bootstrap(struct raw *r, const char *name)
+{
+	if (strncmp(r->pending, "message o+0 #[\"bootstrap\"", 24) || chance(10))
+		return false;
+	say(name, chance(90) ? "resolve p-1 data #b [o+0]" : "resolve p-1 rej #no []", "done", NULL);
+	return true;
+}
+
+static void one_crank(struct vat *v)
+{
+	static char buf[MAX_SAID][4000];
+	struct raw *r = &world->raws[v->number];
+	const char *list[MAX_SAID + 1];
+	const char *name = v->row.name;
+	struct can c = { 0 };
+	unsigned i, n = 0, count = below(MAX_SAID - 2);
+
+	if (!r->pending)
+		r->pending = next_delivery(r);
+	if (!r->pending)
+		return;
+	if (answer_bootstrap(r, name))
+		goto out;
+	learn_clist(&c, v);
+	learn_delivery(&c, r->pending);
+	if (chance(10))
+		ask_store(r, name);
+	for (i = 0; i < count; i++) {
+		if (!say_legal(&c, buf[n]))
+			continue;
+		list[n] = buf[n];
+		n++;
+	}
+	if (chance(2)) {
+		say_anything(buf[n]);
+		list[n] = buf[n];
+		n++;
+	}
+	i = below(1000);
+	list[n++] = i < 5 ? "exit ok #e []" : i < 8 ? "exit fail #e []" : i < 20 ? "error oops" : i < 23 ? "wakeme" : "done";
+	list[n] = NULL;
+	if (r->fd >= 0)
+		say_list(name, list);
+out:
+	free(r->pending);
+	r->pending = NULL;
+}
+
+/* --- the rest of the world ---------------------------------------------------------------------------------------------------- */
+
+static struct vat *any_vat(void)
+{
+	unsigned n = HASH_COUNT(world->k.vats), i;
+	struct vat *v, *tmp;
+
+	if (!n)
+		return NULL;
+	i = below(n);
+	HASH_ITER(hh, world->k.vats, v, tmp)
+		if (!i--)
+			return v;
+	return NULL;
+}
+
+/* C7: only what is reachable may be named from outside. */
+static bool any_reachable(kref_t *out)
+{
+	struct row_object row;
+
+	*out = ko(1 + below((unsigned)world->k.next_object));
+	return !object_load(&world->k, *out, &row) && row.n_reachable;
+}
+
+static void host_call(void)
+{
+	kref_t target, slots[2];
+	size_t n = 0;
+
+	if (chance(5))
+		target = ko(UINT64_C(1) << 40);	/* what does not exist: a clean error */
+	else if (!any_reachable(&target))
+		return;
+	if (any_reachable(&slots[n]))
+		n++;
+	if (any_reachable(&slots[n]))
+		n++;
+	host_send(target, "#call", slots, n, chance(60));
+}
+
+static void revoke_something(void)
+{
+	kref_t ref = ko(1 + below((unsigned)world->k.next_object));
+	struct row_object row;
+
+	if (object_load(&world->k, ref, &row) || row.owner == ENDPOINT_K.bits)
+		return;
+	must(kernel_savepoint(&world->k));
+	row.flags |= OBJECT_F_REVOKED;
+	must(object_save(&world->k, ref, &row));
+	must(kernel_release(&world->k));
+}
+
+static void launch_another(void)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	char chosen[6] = "";
+	unsigned i, n = 0, want = 1 + below(4);
+	struct vat *v, *tmp;
+
+	if (world->request.text[0] && !world->request.answered)
+		return;
+	if (HASH_COUNT(world->k.vats) > 12 || (world->k.launches && !world->request.answered))
+		return;
+	for (i = 0; letters[i] && n < want; i++) {
+		bool used = false;
+
+		HASH_ITER(hh, world->k.vats, v, tmp)
+			used |= v->row.name[0] == letters[i];
+		if (!used)
+			chosen[n++] = letters[i];
+	}
+	cluster_begin(chosen, chance(20) ? ",\"restart\":\"terminate\"" : chance(20) ? ",\"limits\":{\"queueMessages\":5}" : "");
+}
+
+static void spoil(struct vat *v)
+{
+	static const int statuses[] = { SIGKILL, SIGSEGV, 256, 0 };
+	const char *name = v->row.name;
+	struct raw *r = &world->raws[v->number];
+	bool launching = v->row.flags & VAT_F_LAUNCHING, over = v->row.status == VAT_TERMINATED;
+	uint8_t bytes[64];
+	unsigned i;
+
+	switch (below(13)) {
+	case 0: case 1:
+		if (r->fd >= 0 && v->proc == PROC_ALIVE)
+			process_dies_now(name, statuses[below(4)]);
+		break;
+	case 2:
+		if (r->fd >= 0)
+			process_hangs_up(name);
+		break;
+	case 3: case 4:
+		if (!launching && !over)
+			must(vat_restart(&world->k, v));
+		break;
+	case 5: case 6:
+		if (!launching && !over && v->row.status != VAT_SUSPENDED)
+			must(vat_suspend(&world->k, v, "at random"));
+		break;
+	case 7: case 8: case 9:
+		if (v->row.status == VAT_SUSPENDED)
+			must(vat_resume(&world->k, v));
+		break;
+	case 10:
+		if (chance(20))
+			must(vat_terminate(&world->k, v, "at random"));
+		break;
+	case 11:
+		if (chance(15))
+			must(subcluster_terminate(&world->k, v->row.subcluster, "at random", NULL));
+		break;
+	case 12:
+		if (r->fd < 0 || !chance(20))
+			break;
+		for (i = 0; i < sizeof(bytes); i++)
+			bytes[i] = (uint8_t)rng_next(&rng);
+		send_bytes(name, bytes, 8 * below(9));
+		break;
+	}
+}
+
+static void one_step(void)
+{
+	struct vat *v = any_vat();
+	unsigned dice = below(1000);
+
+	if (v && dice < 800)
+		one_crank(v);
+	else if (dice < 900)
+		host_call();
+	else if (v && dice < 970)
+		spoil(v);
+	else if (dice < 975)
+		revoke_something();
+	else if (dice < 985)
+		launch_another();
+	else if (dice < 990)
+		world->hold_starts = !world->hold_starts;
+	else if (dice < 996)
+		world->hold_exits = !world->hold_exits;
+	else if (dice < 999)
+		return;
+	else
+		world_crash();
+	if (chance(70))
+		steps(1 + below(3));
+	if (chance(50))
+		world_commit();
+}
+
+/* Everybody answers everything with nothing, until nothing comes. */
+static void drain(void)
+{
+	struct vat *v, *tmp;
+	bool moved;
+	unsigned rounds = 0;
+
+	world->hold_starts = world->hold_exits = false;
+	do {
+		world_run();
+		moved = false;
+		HASH_ITER(hh, world->k.vats, v, tmp) {
+			struct raw *r = &world->raws[v->number];
+
+			if (v->row.status == VAT_SUSPENDED) {
+				must(vat_resume(&world->k, v));
+				moved = true;
+			}
+			if (!r->pending && r->fd >= 0)
+				r->pending = next_delivery(r);
+			if (!r->pending)
+				continue;
+			free(r->pending);
+			r->pending = NULL;
+			say(v->row.name, "done", NULL);
+			moved = true;
+		}
+		assert_true(++rounds < 10000);
+	} while (moved);
+}
+
+static void end_all(void)
+{
+	struct vat *v;
+
+	while ((v = world->k.vats)) {
+		must(subcluster_terminate(&world->k, v->row.subcluster, "the end", NULL));
+		world_run();
+	}
+	if (acyclic)
+		assert_int_equal(n_rows(T_PROMISE), 0);
+	if (!n_rows(T_PROMISE))
+		assert_int_equal(n_rows(T_OBJECT), 1);
+	assert_int_equal(n_rows(T_CLIST) + n_rows(T_EREF) + n_rows(T_IMPORTER) + n_rows(T_DECIDED) + n_rows(T_SUBSCRIBER) +
+			 n_rows(T_FORWARD) + n_rows(T_QUEUE) + n_rows(T_NOTIFYING) + n_rows(T_GC) + n_rows(T_SWEEP) +
+			 n_rows(T_VATSTORE) + n_rows(T_VAT) + n_rows(T_VAT_CONFIG) + n_rows(T_VAT_PARAM) +
+			 n_rows(T_SUBCLUSTER) + n_rows(T_SUB_CONFIG) + n_rows(T_MEMBER) + n_rows(T_LOG), 0);
+	assert_int_equal(n_rows(T_HOLD), 1);
+}
+
+static void run_seed(const char *dir, uint64_t seed, unsigned n_steps)
+{
+	char sub[2 * DIR_MAX];
+
+	rng.x = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
+	acyclic = seed & 1;
+	snprintf(sub, sizeof(sub), "%s/%" PRIu64, dir, seed);
+	assert_int_equal(mkdir(sub, 0700), 0);
+	world_open(sub, seed & 2 ? STORE_DIRECT : STORE_OVERLAY);
+	world->no_keep = true;
+	world->request.answered = true;
+	cluster("abcd");
+	while (n_steps--)
+		one_step();
+	drain();
+	end_all();
+	world_close();
+	remove_tree(sub);
+}
+
+static void test_random(void **state)
+{
+	static const uint64_t fixed[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 };
+	const char *range = getenv("KERNEL_SEEDS"), *n_steps = getenv("KERNEL_STEPS");
+	uint64_t first, last, start = now_monotonic_ns();
+	size_t i;
+
+	if (range && sscanf(range, "%" SCNu64 "-%" SCNu64, &first, &last) == 2) {
+		for (; first <= last; first++) {
+			print_message("seed %" PRIu64 "\n", first);
+			run_seed(*state, first, n_steps ? atoi(n_steps) : 2000);
+		}
+		return;
+	}
+	for (i = 0; i < ARRAY_LEN(fixed); i++) {
+		print_message("seed %" PRIu64 "\n", fixed[i]);
+		run_seed(*state, fixed[i], n_steps ? atoi(n_steps) : 600);
+		/* A slow machine does less, but something of both kinds. */
+		if (i >= 3 && now_monotonic_ns() - start > UINT64_C(15000000000))
+			break;
+	}
+}
+
+/* In memory where that is possible: it is not the disk that is tried here. */
+static int setup(void **state)
+{
+	char *dir = malloc(DIR_MAX);
+
+	strcpy(dir, access("/dev/shm", W_OK) ? "/tmp/capstan-kernel-XXXXXX" : "/dev/shm/capstan-kernel-XXXXXX");
+	*state = dir;
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	world_close();
+	return dir_teardown(state);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(test_random, setup, teardown) };
+
+	log_init("test_kernel_random");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
