@@ -3,17 +3,18 @@
  * await: wait for an event of another process, with a deadline, without sleeping in a loop.
  *
  *	await exit SECONDS PID…		until all of them have ended
- *	await eof SECONDS PATH		until all who write to the fifo have closed it
+ *	await notify SECONDS PATH	until somebody sends READY=1 to the datagram socket that it makes (sd_notify)
  *
  * Exit status 0, or 1 past the deadline.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,20 +46,29 @@ static int await_exit(pid_t pid, const struct timespec *end)
 	return 1;
 }
 
-static int await_eof(const char *path, const struct timespec *end)
+static int await_notify(const char *path, const struct timespec *end)
 {
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	struct pollfd p = { .events = POLLIN };
-	char buf[4096];
+	char text[4096];
 
-	p.fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (p.fd < 0) {
+	p.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (p.fd < 0 || strlen(path) >= sizeof(addr.sun_path))
+		return 1;
+	strcpy(addr.sun_path, path);
+	if (bind(p.fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
 		perror(path);
 		return 1;
 	}
-	while (poll(&p, 1, left_ms(end)) == 1)
-		if (read(p.fd, buf, sizeof(buf)) <= 0)
+	while (poll(&p, 1, left_ms(end)) == 1) {
+		ssize_t n = recv(p.fd, text, sizeof(text) - 1, 0);
+
+		text[n < 0 ? 0 : n] = '\0';
+		puts(text);
+		if (strstr(text, "READY=1"))
 			return 0;
-	fprintf(stderr, "await: %s is still open\n", path);
+	}
+	fprintf(stderr, "await: nobody said READY=1\n");
 	return 1;
 }
 
@@ -68,12 +78,12 @@ int main(int argc, char **argv)
 	int r = 0;
 
 	if (argc < 4) {
-		fprintf(stderr, "usage: await exit SECONDS PID... | await eof SECONDS PATH\n");
+		fprintf(stderr, "usage: await exit SECONDS PID... | await notify SECONDS PATH\n");
 		return 2;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	end.tv_sec += atoi(argv[2]);
 	for (int i = 3; i < argc; i++)
-		r |= strcmp(argv[1], "exit") ? await_eof(argv[i], &end) : await_exit(atoi(argv[i]), &end);
+		r |= strcmp(argv[1], "exit") ? await_notify(argv[i], &end) : await_exit(atoi(argv[i]), &end);
 	return r;
 }

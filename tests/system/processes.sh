@@ -173,6 +173,7 @@ test_gives_up() {
 
 # A state folder of another schema, and one that is no state folder at all, are refused.
 test_bad_state() {
+	touch "$T/broker-may-exit"
 	mkdir -p "$T/state"
 	echo "not a directory" > "$T/file"
 	status 1 "$BIN/capstand" --state "$T/file" --run "$T/run"
