@@ -92,6 +92,12 @@ static int waits_for_itself(struct kernel *k, kref_t end, const struct row_promi
 			*loopp = true;
 			return 0;
 		}
+		/*
+		 * Round without meeting it: a forwarding has just closed a loop, through another message that waits on the
+		 * same promise and was not re-sent yet. That one is refused when its turn comes.
+		 */
+		if (kref_equal(at, end))
+			return 0;
 	}
 	return 0;
 }
