@@ -337,7 +337,6 @@ static void stop(struct kernel *k)
 		vat_forget(k, v);
 	}
 	wire_buf_deinit(&b);
-	k->control = control_free(k->control);
 	k->code = code_store_free(k->code);
 	HASH_ITER(hh, k->calls, c, ctmp) {
 		HASH_DEL(k->calls, c);
@@ -346,6 +345,8 @@ static void stop(struct kernel *k)
 	launch_deinit(k);	/* after the calls: some are theirs */
 	process_deinit(k);
 	k->store = store_free(k->store);
+	/* Last: whoever asked for the shutdown may look at the store as soon as the connection ends. */
+	k->control = control_free(k->control);
 	loop_deinit(&k->loop);
 	u64_list_deinit(&k->touched);
 	u64_list_deinit(&k->settled_calls);

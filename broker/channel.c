@@ -82,8 +82,14 @@ static int read_one(struct channel *c)
 		r = c->ops->hangup(c);
 		return r < 0 ? r : READ_CLOSED;
 	}
+	/*
+	 * Said once, before what is still queued, when the peer went with packets of ours unread. The rest of what it sent
+	 * comes after it (D6).
+	 */
+	if (n < 0 && errno == ECONNRESET)
+		return 0;
 	if (n < 0) {
-		r = c->ops->hangup(c);	/* ECONNRESET and the like: nothing more can be read */
+		r = c->ops->hangup(c);	/* nothing more can be read */
 		return r < 0 ? r : READ_CLOSED;
 	}
 	c->n_in += n;

@@ -304,6 +304,10 @@ static int prepare_config(struct kernel *k, struct config *config, const struct 
 	size_t i, j;
 	int r;
 
+	if (config->io) {
+		snprintf(error, CONFIG_ERROR_MAX, "io: this version has no io channels");
+		return LAUNCH_E_REFUSED;
+	}
 	r = check_services(k, config, error);
 	if (r == 0)
 		r = check_parameters(k, config, error);

@@ -55,7 +55,7 @@ enum spawn_event_kind {
 #define SPAWN_ISO_UID		0x0001u	/* own uid and gid, no groups */
 #define SPAWN_ISO_NOCAPS	0x0002u	/* no capability, bounding set empty */
 #define SPAWN_ISO_NNP		0x0004u	/* no_new_privs */
-#define SPAWN_ISO_FDS		0x0008u	/* only fd 3 */
+#define SPAWN_ISO_FDS		0x0008u	/* nothing but fd 3 and the files it was given */
 #define SPAWN_ISO_SECCOMP	0x0010u
 #define SPAWN_ISO_LANDLOCK	0x0020u
 #define SPAWN_ISO_NAMESPACES	0x0040u	/* empty root; own mount, pid, net, ipc, uts */
