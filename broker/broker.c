@@ -262,6 +262,7 @@ static int read_settings(struct kernel *k)
 	settings_init(&k->settings);
 	if (fcntl(BROKER_FD_CONFIG, F_GETFD) < 0)
 		return 0;	/* no --config */
+	lseek(BROKER_FD_CONFIG, 0, SEEK_SET);	/* the broker before this one has read it to its end */
 	json = json_loadfd(BROKER_FD_CONFIG, JSON_REJECT_DUPLICATES, &where);
 	close(BROKER_FD_CONFIG);
 	if (!json) {
