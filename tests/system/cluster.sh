@@ -242,19 +242,30 @@ test_arguments() {
 	matches 'ko424242' "$ERR"
 }
 
-# Many clusters side by side, then gone; counts at baseline.
+# Many clusters side by side, then gone: everything is back where it was, the broker's descriptors and the tables.
 test_many() {
-	local i
+	local i fds before
 	kernel_start
-	for i in $(seq 20); do
+	many 5
+	fds=$(ls "/proc/$(broker_pid)/fd" | wc -l)
+	before=$(tables)
+	many 30
+	equal "$fds" "$(ls "/proc/$(broker_pid)/fd" | wc -l)" "descriptors of the broker"
+	equal "$before" "$(tables)" "rows of the tables"
+	stop_and_fsck
+}
+many() {
+	local i subs=()
+	for ((i = 0; i < $1; i++)); do
 		launch "$(cluster vatd/examples/counter.json)"
+		subs+=("$SUB")
 		status 0 capstan call "@$ROOT" increment
 		equal 1 "$OUT"
 	done
-	for i in $(seq 20); do
-		status 0 capstan terminate "s$i"
+	for i in "${subs[@]}"; do
+		status 0 capstan terminate "$i"
 	done
-	stop_and_fsck
 }
+tables() { grep -E '^(vats|subclusters|objects|promises|queue-items|gc-actions|holds|services|set-aside): ' "$RUN/fs/status"; }
 
 run_tests

@@ -47,27 +47,61 @@ test_everything() {
 }
 
 # A durable caller in a vat: it remembers what it sent and what came back, over all deaths, and at rest all is equal.
-test_durable_caller() {
-	local caller counter n=30000 i out before
+durable_start() {
 	kernel_start
 	launch "$(cluster tests/cluster/durable.json)"
-	caller=$ROOT
-	counter=$(basename "$(readlink "$RUN/fs/vats/$(vat_id counter)/clist/o+0")")
+	CALLER=$ROOT CALLER_VAT=$(vat_id caller) COUNTER_VAT=$(vat_id counter)
+	COUNTER=$(basename "$(readlink "$RUN/fs/vats/$COUNTER_VAT/clist/o+0")")
 	echo "0 0 0" > "$T/tally"
-	status 0 capstan call "@$caller" run $n
-	storm --kills 60 --max-us 40000
-	status 0 cap_json call "@$caller" report
-	before=$OUT
+	status 0 capstan call "@$CALLER" run "$1"
+}
+reported() { jq -r '.body | ltrimstr("#") | fromjson | "\(.issued) \(.acked) \(.refused)"' <<< "$OUT"; }
+# Each report is a call of its own, so the number of looks is bounded by the kernel's work and not by a clock.
+durable_at_rest() {
+	local n=$1 i
 	for ((i = 0; i < 20000; i++)); do
-		status 0 cap_json call "@$caller" report
-		out=$(jq -r '.body | ltrimstr("#") | fromjson | "\(.issued) \(.acked) \(.refused)"' <<< "$OUT")
-		[[ $out != "$n $n 0" ]] || break
+		status 0 cap_json call "@$CALLER" report
+		[[ $(reported) != "$n $n 0" ]] || break
 	done
-	note "after the kills: $before"
-	equal "$n $n 0" "$out" "issued, acknowledged and refused at rest"
-	status 0 capstan call "@$counter" get
-	equal $n "$OUT" "the counter at rest"
+	equal "$n $n 0" "$(reported)" "issued, acknowledged and refused at rest"
+	status 0 capstan call "@$COUNTER" get
+	equal "$n" "$OUT" "the counter at rest"
 	stop_and_fsck
+}
+test_durable_caller() {
+	durable_start 30000
+	storm --kills 60 --max-us 40000
+	status 0 cap_json call "@$CALLER" report
+	note "after the kills: $OUT"
+	durable_at_rest 30000
+}
+test_durable_caller_everything() {
+	local i
+	durable_start 20000
+	for ((i = 0; i < 20; i++)); do
+		storm --kills 1 --max-us 60000 --spawner
+		gone "$SPAWNER"
+		orphans_gone
+		fsck
+		kernel_start
+	done
+	durable_at_rest 20000
+}
+# The vats themselves are killed, caller and counter by turns, as often as the restart policy forgives (V4, V5).
+test_durable_caller_vats() {
+	local i pid vat
+	durable_start 20000
+	for ((i = 0; i < 3; i++)); do
+		for vat in "$CALLER_VAT" "$COUNTER_VAT"; do
+			status 0 capstan ping "$vat"
+			pid=$(vat_pid "$vat")
+			kill -KILL "$pid"
+			gone "$pid"
+			status 0 cap_json call "@$CALLER" report
+		done
+	done
+	note "after the kills: $OUT"
+	durable_at_rest 20000
 }
 
 run_tests

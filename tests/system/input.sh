@@ -230,4 +230,37 @@ test_clients_leave() {
 	nothing_else 1
 }
 
+# The kernel's own configuration: what is wrong in it is named, and nothing starts; what is right in it counts.
+test_kernel_config() {
+	local text want
+	while IFS='|' read -r text want; do
+		note "$text"
+		printf '%s' "$text" > "$T/kernel.json"
+		status 1 "$BIN/capstand" --state "$T/state" --run "$T/run" --config "$T/kernel.json"
+		matches "$want" "$ERR" "the error for $text"
+		equal "" "$(orphans)" "what was left of a refused start"
+	done <<-'EOF'
+	{|config: line 1
+	[]|object
+	{"colour": 1}|colour
+	{"limits": {"deadlineMs": "soon"}}|limits\.deadlineMs
+	{"limits": {"teeth": 1}}|limits.*teeth
+	{"restart": {"deaths": -1}}|restart\.deaths
+	{"reap": 5}|reap
+	{"commit": {"ms": 1.5}}|commit\.ms
+	EOF
+	status 1 "$BIN/capstand" --state "$T/state" --run "$T/run" --config "$T/nowhere"
+	matches nowhere "$ERR"
+	echo '{"limits": {"deadlineMs": 200}, "restart": {"sameDelivery": 1}}' > "$T/kernel.json"
+	kernel_start --config "$T/kernel.json"
+	launch_counter
+	launch "$(one_vat "$VATS/hostile" call)"
+	status 1 capstan call "@$ROOT" spin
+	matches DELIVERY_FAILED "$ERR"
+	equal 2 "$(cat "$RUN/fs/vats/$(vat_id it)/incarnation")" "incarnation after one death"
+	broker_kill
+	status 1 capstan call "@$ROOT" spin
+	nothing_else 2
+}
+
 run_tests

@@ -51,4 +51,24 @@ test_stuck() {
 	status 0 capstan call "@$COUNTER" get
 }
 
+# The other store implementation, slower and simpler, under the same kernel: --direct.
+test_direct() {
+	kernel_start --direct
+	launch "$(cluster vatd/examples/trio.json)"
+	launch_counter
+	status 0 capstan call "@$COUNTER" increment
+	broker_kill
+	status 0 capstan call "@$COUNTER" increment
+	equal 2 "$OUT"
+	stop_and_fsck
+	# what one wrote the other reads
+	kernel_start
+	status 0 capstan call "@$COUNTER" get
+	equal 2 "$OUT"
+	stop_and_fsck
+	kernel_start --direct --serial
+	status 0 capstan call "@$COUNTER" increment
+	equal 3 "$OUT"
+}
+
 run_tests
