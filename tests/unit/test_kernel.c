@@ -527,6 +527,13 @@ static void test_route_result_is_target(void **state)
 	takes("a", "notify p+10 krej " ITSELF " []");
 	takes("a", "notify p+8 krej " ITSELF " []");
 	expect_nothing();
+	/* a loop closed by the second message that waits, met while the first is re-sent */
+	act("a", "send p+11 #1 [] p+12", "send p+12 #x [] -", "send p+11 #2 [] p+13", "send p+13 #y [] p+14",
+	    "subscribe p+12", "subscribe p+13", "subscribe p+14", "resolve p+11 ref #f [p+14]", NULL);
+	takes("a", "notify p+13 krej " ITSELF " []");
+	takes("a", "notify p+14 krej " ITSELF " []");
+	takes("a", "notify p+12 krej " ITSELF " []");
+	expect_nothing();
 	assert_int_equal(n_rows(T_PROMISE), 0);
 }
 
@@ -1887,7 +1894,221 @@ static void test_sweep_in_steps(void **state)
 	assert_int_equal(n_rows(T_PROMISE), 0);
 }
 
-/* MORE */
+/* X1: a revoked reference can still be passed, dropped and retired */
+static void test_revoked_is_passed_on(void **state)
+{
+	kref_t o9;
+
+	(void)state;
+	cluster("abc");
+	act("a", "send o-1 #m [o+9] -", NULL);
+	takes("b", "message o+0 #m [o-1] -");
+	o9 = kref_of("a", "o+9");
+	revoke_ref(o9);
+	give("b", root("c"));
+	act("b", "send o-2 #m [o-1] -", "send o-1 #no [] p+1", "subscribe p+1", NULL);
+	takes("c", "message o+0 #m [o-1] -");
+	takes("b", "notify p+1 krej " REVOKED " []");
+	world_crash();
+	world_run();
+	start_up("a");
+	start_up("b");
+	start_up("c");
+	/* o+9 was of the earlier incarnation: gone, and revoked all the same */
+	act("c", "send o-1 #no [] p+1", "subscribe p+1", NULL);
+	takes("c", "notify p+1 krej " REVOKED " []");
+	act("c", "drop o-1", "retimp o-1", NULL);
+	act("b", "drop o-1", "retimp o-1", NULL);
+	assert_false(row_exists(o9));
+	expect_nothing();
+}
+
+/* P7: up to 1,000 promises in one notify; what is beyond are ordinary imports */
+static void test_notify_of_many(void **state)
+{
+	char text[60];
+	int i;
+
+	(void)state;
+	cluster("ab");
+	act("a", "send o-1 #m [p+1] -", NULL);
+	expect("b", "message o+0 #m [p-1] -");
+	play("b", "subscribe p-1", "done", NULL);
+	/* p+1 holds p+2 holds p+3 …; settled from the end, each names the next before that leaves a's clist */
+	poke("a");
+	for (i = 1; i < 1200; i++) {
+		snprintf(text, sizeof(text), "resolve p+%d data #v [p+%d]", i, i + 1);
+		say("a", text, NULL);
+	}
+	play("a", "resolve p+1200 data #end []", "done", NULL);
+	free(next_delivery(raw_named("b")));
+	play("b", "done", NULL);
+	assert_true(knows("b", "p-1001"));
+	assert_false(knows("b", "p-1000") || knows("b", "p-1") || knows("b", "p-1002"));
+	act("b", "subscribe p-1001", NULL);
+	free(next_delivery(raw_named("b")));
+	play("b", "done", NULL);
+	expect_nothing();
+	assert_int_equal(n_rows(T_PROMISE) + n_rows(T_VALUE), 0);
+}
+
+/* V7: messages that wait on one promise are limited; charged to the sender */
+static void test_waiting_limit(void **state)
+{
+	int i;
+
+	(void)state;
+	cluster("ab");
+	act("a", "send o-1 #get [] p+1", NULL);
+	expect("b", "message o+0 #get [] p-1");
+	poke("a");
+	for (i = 0; i < 10000; i++) {
+		say("a", "send p+1 #w [] -", NULL);
+		if (i % 100 == 99)
+			world_step();
+	}
+	play("a", "send p+1 #over [] p+2", "subscribe p+2", "done", NULL);
+	takes("a", "notify p+2 krej " KERR("QUEUE_FULL", "10000 messages wait on the promise already") " []");
+	assert_int_equal(promise_row(kref_of("a", "p+1")).n_waiting, 10000);
+	terminate("b");
+	assert_int_equal(n_rows(T_QUEUE), 0);
+	expect_nothing();
+}
+
+/* Y1, V7: over a fixed protocol maximum, on arrival */
+static void test_slots_of_a_crank(void **state)
+{
+	static char text[60000];
+	size_t n = sprintf(text, "send o-1 #m [");
+	int i;
+
+	(void)state;
+	cluster("ab");
+	for (i = 0; i < 9000; i++)
+		n += sprintf(text + n, "o+1 ");
+	strcpy(text + n, "] -");
+	poke("a");
+	for (i = 0; i < 5; i++)
+		play("a", text, NULL);
+	assert_int_equal(status("a"), VAT_RUNNING);
+	play("a", text, NULL);
+	expect_terminated("a", "illegal syscall: more slots in one crank than the protocol allows");
+	expect_nothing();
+}
+
+/* Two subclusters: references outlive the subcluster of their owner, and reject; its rows go (R, G3, G5) */
+static void test_two_subclusters(void **state)
+{
+	kref_t c_root, o9;
+
+	(void)state;
+	cluster("ab");
+	cluster("cd");
+	c_root = root("c");
+	assert_string_equal(give("a", c_root), "o-3");
+	act("a", "send o-3 #ask [o+9] p+1", "subscribe p+1", NULL);
+	expect("c", "message o+0 #ask [o-3] p-2");
+	o9 = kref_of("a", "o+9");
+	act("a", "send o-3 #queued [] p+2", "subscribe p+2", NULL);
+	must(subcluster_terminate(&world->k, subcluster_of("c"), "the test ends it", NULL));
+	world_run();
+	takes("a", "dropExports o+9");
+	takes("a", "retireExports o+9");
+	takes("a", "notify p+1 krej " UNREACHABLE " []");
+	takes("a", "notify p+2 krej " UNREACHABLE " []");
+	assert_false(row_exists(o9));
+	assert_int_equal(HASH_COUNT(world->k.vats), 2);
+	expect_counts(c_root, 1, 1);
+	act("a", "send o-3 #late [] p+3", "subscribe p+3", NULL);
+	takes("a", "notify p+3 krej " UNREACHABLE " []");
+	act("a", "drop o-3", NULL);
+	takes("a", "retireImports o-3");
+	assert_false(row_exists(c_root));
+	expect_nothing();
+}
+
+/* C4, V2: references in parameters are held, and given again to every incarnation */
+static void test_parameters(void **state)
+{
+	char extra[100];
+	kref_t b, o9;
+
+	(void)state;
+	cluster("ab");
+	b = root("b");
+	act("b", "send o+0 #x [o+9] -", NULL);
+	expect("b", "message o+0 #x [o+9] -");
+	o9 = kref_of("b", "o+9");
+	expect_counts(o9, 1, 1);
+	snprintf(extra, sizeof(extra), ",\"parameters\":[{\"@\":\"ko%llu\"},{\"@\":\"ko%llu\"}]",
+		 (unsigned long long)kref_number(b), (unsigned long long)kref_number(o9));
+	cluster_begin("c", extra);
+	play("b", "done", NULL);
+	expect_counts(o9, 1, 1);
+	takes("c", "startVat #[\"$0\",\"$1\"] [o-1 o-2]");
+	expect_counts(o9, 2, 2);
+	expect("c", "message o+0 #[\"bootstrap\",[{\"c\":\"$0\"},{\"console\":\"$1\"}]] [o+0 o-3] p-1");
+	play("c", "resolve p-1 data #ok []", "drop o-1 o-2", "retimp o-2", "done", NULL);
+	expect_counts(o9, 1, 1);
+	restart("c");
+	takes("c", "startVat #[\"$0\",\"$1\"] [o-1 o-4]");	/* C3: the entry that lived, with its flag set again */
+	assert_true(is_reachable("c", "o-1"));
+	must(subcluster_terminate(&world->k, subcluster_of("c"), "the test ends it", NULL));
+	world_run();
+	takes("b", "dropExports o+9");
+	takes("b", "retireExports o+9");
+	expect_nothing();
+}
+
+/* V2, P8: an automatic suspension rejects at once what the vat decided; what is queued waits, and may still end */
+static void test_automatic_suspension(void **state)
+{
+	(void)state;
+	cluster("ab");
+	act("a", "send o-1 #ask [] p+1", "subscribe p+1", NULL);
+	takes("b", "message o+0 #ask [] p-1");
+	must(vat_suspend_hard(&world->k, vat_named("b"), "LIMIT something"));
+	world_run();
+	takes("a", "notify p+1 krej " RESTARTED("b") " []");
+	assert_int_equal(raw_named("b")->fd, -1);
+	act("a", "send o-1 #wait [] p+2", "subscribe p+2", NULL);
+	expect_nothing();
+	world_crash();
+	world_run();
+	start_up("a");
+	assert_int_equal(status("b"), VAT_SUSPENDED);	/* V8, V9: it had no process, and gets none */
+	assert_int_equal(raw_named("b")->fd, -1);
+	resume("b");
+	start_up("b");
+	assert_int_equal(raw_named("b")->incarnation, 2);
+	takes("b", "notify p-1 krej " RESTARTED("b") " []");
+	expect("b", "message o+0 #wait [] p-2");
+	must(vat_suspend_hard(&world->k, vat_named("b"), "LIMIT again"));
+	world_run();
+	assert_int_equal(vat_named("b")->row.n_queued, 1);	/* D4 */
+	terminate("b");
+	takes("a", "notify p+2 krej " UNREACHABLE " []");
+	expect_nothing();
+	assert_int_equal(n_rows(T_QUEUE) + n_rows(T_NOTIFYING), 0);
+}
+
+/* Y1: a restarted vat is as mortal as a new one; what its earlier incarnation held goes too */
+static void test_illegal_in_start(void **state)
+{
+	(void)state;
+	cluster("ab");
+	act("a", "send o-1 #ask [o+1] p+1", "subscribe p+1", NULL);
+	takes("b", "message o+0 #ask [o-1] p-1");
+	restart("b");
+	takes("a", "notify p+1 krej " RESTARTED("b") " []");
+	expect("b", "startVat #{} []");
+	play("b", "resolve p-1 data #mine []", "done", NULL);	/* P8: it is not b's any more */
+	assert_int_equal(status("b"), VAT_TERMINATED);
+	takes("a", "dropExports o+1");
+	takes("a", "retireExports o+1");
+	expect_nothing();
+}
+
 
 /* --- all of them, on both kinds of store --------------------------------------------------------------------------------- */
 
@@ -1928,6 +2149,8 @@ int main(void)
 		T(test_suspend_while_starting), T(test_requests_while_dying), T(test_terminate_in_crank), T(test_wake),
 		T(test_gc_order), T(test_gc_stale), T(test_abandon), T(test_reap), T(test_baseline),
 		T(test_reopen), T(test_reopen_launching), T(test_sweep_in_steps),
+		T(test_revoked_is_passed_on), T(test_notify_of_many), T(test_waiting_limit), T(test_slots_of_a_crank),
+		T(test_two_subclusters), T(test_parameters), T(test_automatic_suspension), T(test_illegal_in_start),
 	};
 
 	log_init("test_kernel");
