@@ -281,4 +281,44 @@ test_hostile_and_broker_killed() {
 	stop_and_fsck
 }
 
+# The file system fills up: what vats write is refused, the writer is suspended and says why (V7); the kernel's own writes
+# still fit, so calls of vats that store nothing go on, over restarts too; when the writer has gone there is room again.
+test_disk_full() {
+	local n vat
+	mkdir -m 755 "$T/state"
+	mount -t tmpfs -o size=96m,mode=755 tmpfs "$T/state"
+	kernel_start
+	witness_start
+	hostile_vat '{}' restart call
+	vat=$(vat_id it)
+	for ((n = 0; n < 30; n++)); do
+		capstan call "@$ROOT" fill > "$T/fill" 2>&1 &
+		until_answered_or_suspended $! "$vat" || break
+		still_there
+	done
+	[[ $n -ge 2 && $n -lt 30 ]] || fail "the file system took $n fills: $(< "$T/fill")"
+	matches 'LIMIT space' "$(cat "$RUN/fs/vats/$vat/reason")" "why it is suspended"
+	for ((n = 0; n < 20; n++)); do
+		still_there
+	done
+	broker_kill
+	still_there
+	status 0 capstan terminate "$SUB"
+	# Its program is in the code store; the file system itself has no room for another copy of anything.
+	launch "$(one_vat "sha256:$(sha256sum "$VATS/hostile" | cut -d ' ' -f 1)" call)"
+	status 0 capstan call "@$ROOT" fill
+	stop_and_fsck
+	umount "$T/state"
+}
+still_there() {
+	status 0 capstan call "@$WITNESS" get
+	equal 0 "$OUT" "the witness on a full disk"
+}
+until_answered_or_suspended() {
+	while [[ $(awk '/^State/ { print $2 }' "/proc/$1/status" 2> /dev/null) == [^Z] ]]; do
+		[[ $(cat "$RUN/fs/vats/$2/status") != suspended ]] || return 1
+	done
+	wait "$1"
+}
+
 run_tests

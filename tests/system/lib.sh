@@ -78,7 +78,7 @@ kernel_stop() {
 	kill -TERM "$SPAWNER"
 	# shellcheck disable=SC2086
 	gone $pids
-	! mounted_below "$T" || fail "a mount was left after a clean stop: $(mounts_below "$T")"
+	! mounted_below "$RUN" || fail "a mount was left after a clean stop: $(mounts_below "$RUN")"
 }
 # Everything at once, as a power switch would.
 kernel_kill() {

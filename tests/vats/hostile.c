@@ -9,6 +9,8 @@
  * Classes say what the kernel must make of it: `illegal` ends the vat (Y1, Y2); `death` is a vat that dies in its crank
  * (V4); `stuck` needs the deadline (V6); `fine` is odd but legal, the vat lives and its call is answered.
  *
+ * `early`, `afterwards`, `space` and `deaf` are judged by tests of their own.
+ *
  * Besides, the ordinary methods that tests of other things need: hello, say, echo, make, make-durable, keep, hold, twice.
  */
 #include <capstan/wire.h>
@@ -558,6 +560,28 @@ static void send_flood(void)
 		send_to(VREF_ROOT, VREF_NONE, "#[\"hello\",[]]", 13, NULL, 0);
 	answer("#true");
 }
+/* Eight MiB more in its store with each call. */
+static void fill(void)
+{
+	static unsigned n_calls;
+	const size_t len = 512 << 10;
+	char key[64], *value = malloc(len);
+
+	if (!value)
+		abort();
+	memset(value, 'v', len);
+	for (int i = 0; i < 16; i++) {
+		int n = snprintf(key, sizeof(key), "fill %u %d", n_calls, i);
+
+		begin(WIRE_VATSTORE_SET, 0);
+		wire_put_bytes(&out, key, (size_t)n);
+		wire_put_bytes(&out, value, len);
+		end();
+	}
+	n_calls++;
+	answer("#true");
+	free(value);
+}
 static void deaf(void)		/* answers, and never reads again */
 {
 	answer("#true");
@@ -653,6 +677,7 @@ static const struct attack { const char *class, *name; void (*run)(void); enum t
 	{ "fine", "body-full", body_full, THEN_DONE },
 	{ "fine", "slots-full", slots_full, THEN_DONE },
 	{ "fine", "send-flood", send_flood, THEN_DONE },
+	{ "space", "fill", fill, THEN_DONE },
 	{ "deaf", "deaf", deaf, THEN_NOTHING },
 };
 
