@@ -287,9 +287,11 @@ static int pick_item(struct kernel *k, struct vat *v)
 	vref_t vref;
 	int r;
 
-	r = queue_head(k, e.bits, 0, &i);
+	r = queue_head(k, e.bits, v->head_seq, &i);
 	if (r)
 		return r < 0 ? r : NOTHING;
+	/* What was delivered stays as a gap until the commit; the search for the head need not cross it each time. */
+	v->head_seq = i.seq;
 	if (i.row.kind == ITEM_NOTIFY) {
 		r = clist_find_kref(k, e, (kref_t){ i.row.target }, &vref, &reachable);
 		if (r < 0)
@@ -324,7 +326,7 @@ static int pick(struct kernel *k, struct vat *v)
 		c->work = WORK_START;
 		return PICKED;
 	}
-	if (gc_has_actions(k, v)) {
+	if (v->gc_maybe) {
 		r = gc_pick(k, v, &c->gc, &c->listed);
 		if (r < 0)
 			return r;
@@ -335,12 +337,13 @@ static int pick(struct kernel *k, struct vat *v)
 		r = gc_forget_stale(k, v);
 		if (r < 0)
 			return r;
+		v->gc_maybe = false;
 	}
 	if (v->row.flags & VAT_F_REAP) {
 		c->work = WORK_REAP;
 		return PICKED;
 	}
-	wake = v->wake_pending && (v->wake_turn || queue_is_empty(k, endpoint_vat(v->number).bits));
+	wake = v->wake_pending && (v->wake_turn || !v->row.n_queued);
 	if (wake) {
 		v->wake_pending = false;
 		c->work = WORK_WAKE;

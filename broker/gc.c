@@ -17,6 +17,7 @@ static int put_action(struct kernel *k, endpoint_t e, enum gc_type type, kref_t 
 	r = store_put(k->store, T_GC, key, key_u64_u8_u64(key, e.bits, type, kref.bits), "", 0);
 	if (r < 0)
 		return error_trace(r);
+	v->gc_maybe = true;
 	vat_ready(k, v);
 	return 0;
 }
@@ -203,17 +204,6 @@ int gc_pick(struct kernel *k, struct vat *v, enum gc_type *typep, struct u64_lis
 		}
 	}
 	return GC_E_NONE;
-}
-
-bool gc_has_actions(struct kernel *k, struct vat *v)
-{
-	const void *key, *val;
-	size_t key_len, len;
-	uint8_t at[8];
-	endpoint_t e = endpoint_vat(v->number);
-	int r = store_next(k->store, T_GC, at, key_u64(at, e.bits), true, &key, &key_len, &val, &len);
-
-	return r == 0 && get_be64(key) == e.bits;
 }
 
 static int del_action(struct kernel *k, endpoint_t e, enum gc_type type, kref_t kref)

@@ -21,7 +21,6 @@ int gc_pick(struct kernel *k, struct vat *v, enum gc_type *typep, struct u64_lis
 int gc_forget_stale(struct kernel *k, struct vat *v);
 /* G3: the kernel's side of a delivered action. Inside the savepoint. */
 int gc_apply(struct kernel *k, struct vat *v, enum gc_type type, const struct u64_list *krefs);
-bool gc_has_actions(struct kernel *k, struct vat *v);
 /* Up to `budget` rows of a vat that is gone; *donep when none is left. */
 int gc_purge(struct kernel *k, endpoint_t e, unsigned budget, bool *donep);
 

@@ -241,6 +241,8 @@ int kernel_subscribe_host(struct kernel *k, struct host_call *c)
 
 	c->number = k->next_host_call++;
 	r = kernel_hold(k, c->promise, HOLD_HOST, c->number, 1);
+	if (r >= 0)
+		r = promise_note_host(k, c->promise);
 	if (r < 0)
 		return error_trace(r);
 	HASH_ADD(hh, k->calls, number, sizeof(c->number), c);

@@ -170,6 +170,19 @@ int promise_set_decider(struct kernel *k, kref_t ref, endpoint_t decider, uint32
 	return promise_save(k, ref, &row);
 }
 
+int promise_note_host(struct kernel *k, kref_t ref)
+{
+	struct row_promise row;
+	int r;
+
+	r = load_known(k, ref, &row);
+	if (r < 0)
+		return r;
+	assert(row.state == PROMISE_UNRESOLVED || row.state == PROMISE_FORWARDED);
+	row.flags |= PROMISE_F_HOST;
+	return promise_save(k, ref, &row);
+}
+
 int promise_set_behind(struct kernel *k, kref_t ref, uint64_t holder)
 {
 	struct row_promise row;
@@ -323,7 +336,7 @@ static int store_outcome(struct kernel *k, const struct settle_task *t)
 }
 
 /* Who waits for the outcome: subscribed endpoints in their order, and callers outside. */
-static int notify_subscribers(struct kernel *k, kref_t ref)
+static int notify_subscribers(struct kernel *k, kref_t ref, bool host)
 {
 	const void *key, *val;
 	size_t key_len, len;
@@ -344,6 +357,8 @@ static int notify_subscribers(struct kernel *k, kref_t ref)
 		if (r < 0)
 			return r;
 	}
+	if (!host)
+		return 0;
 	key_len = key_u64_u8_u64(hold_at, ref.bits, HOLD_HOST, 0);
 	for (;;) {
 		r = store_next(k->store, T_HOLD, hold_at, key_len, false, &key, &key_len, &val, &len);
@@ -384,6 +399,7 @@ static int settle_one(struct kernel *k, struct settle_task *t)
 {
 	kref_t ref = t->promise, shared = KREF_NONE;
 	struct row_promise row;
+	bool host;
 	int r;
 
 	r = load_known(k, ref, &row);
@@ -408,6 +424,7 @@ static int settle_one(struct kernel *k, struct settle_task *t)
 	r = change_decider(k, ref, &row, (endpoint_t){ 0 }, 0);
 	if (r < 0)
 		return r;
+	host = row.flags & PROMISE_F_HOST;
 	row.state = t->state;
 	row.flags = t->flags;
 	row.link = shared.bits;
@@ -417,7 +434,7 @@ static int settle_one(struct kernel *k, struct settle_task *t)
 	r = kernel_touch(k, ref);
 	if (r < 0)
 		return r;
-	r = notify_subscribers(k, ref);
+	r = notify_subscribers(k, ref, host);
 	if (r < 0)
 		return r;
 	r = settle_forwarders(k, ref);

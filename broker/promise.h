@@ -47,6 +47,9 @@ int promise_reject(struct kernel *k, kref_t ref, enum kernel_code code, const ch
 /* P6: fulfilled with a REF to `target`, a promise in any state. */
 int promise_forward(struct kernel *k, kref_t ref, kref_t target);
 
+/* A host call waits for it; it must be unsettled. */
+int promise_note_host(struct kernel *k, kref_t ref);
+
 /* P4; to a settled promise: queues the notify at once. */
 int promise_subscribe(struct kernel *k, kref_t ref, endpoint_t e);
 

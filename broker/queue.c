@@ -142,17 +142,6 @@ int queue_head(struct kernel *k, uint64_t holder, uint64_t from, struct item *ip
 	return 0;
 }
 
-bool queue_is_empty(struct kernel *k, uint64_t holder)
-{
-	const void *key, *val;
-	size_t key_len, len;
-	uint8_t at[16];
-	int r;
-
-	r = store_next(k->store, T_QUEUE, at, key_u64_u64(at, holder, 0), true, &key, &key_len, &val, &len);
-	return r != 0 || get_be64(key) != holder;
-}
-
 int queue_notify(struct kernel *k, endpoint_t e, kref_t promise)
 {
 	struct item i = { .row = { .kind = ITEM_NOTIFY, .enqueued_us = now_realtime_us(), .target = promise.bits } };

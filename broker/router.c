@@ -232,12 +232,15 @@ static int resend(struct kernel *k, struct item *i, kref_t to)
 
 int router_resend_waiting(struct kernel *k, kref_t from, kref_t to)
 {
+	uint64_t seq = 0;
+
 	for (;;) {
 		_cleanup_(item_deinit) struct item i = ITEM_INIT;
-		int r = queue_head(k, from.bits, 0, &i);
+		int r = queue_head(k, from.bits, seq, &i);
 
 		if (r)
 			return r < 0 ? r : 0;
+		seq = i.seq + 1;	/* the next search does not step over what was just removed */
 		r = queue_remove(k, from.bits, i.seq);
 		if (r < 0)
 			return r;

@@ -186,6 +186,9 @@ int service_pump(struct kernel *k, bool *didp)
 	struct route route;
 	int r;
 
+	*didp = false;
+	if (!k->n_service_queue)
+		return 0;
 	r = queue_head(k, ENDPOINT_K.bits, 0, &i);
 	*didp = r == 0;
 	if (r)

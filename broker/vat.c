@@ -92,6 +92,7 @@ void vat_edits_undo(struct kernel *k)
 
 	for (v = k->edited; v; v = v->next_edited) {
 		v->row = v->undo;
+		v->head_seq = 0;	/* an item that was taken out is back */
 		v->edited = false;
 	}
 	k->edited = NULL;
@@ -133,6 +134,7 @@ static struct vat *vat_alloc(struct kernel *k, uint64_t number, struct config_va
 	v->kernel = k;
 	v->config = config;
 	v->channel.source.fd = -1;
+	v->gc_maybe = true;
 	crank_init(&v->crank);
 	set_limits(k, v);
 	HASH_ADD(hh, k->vats, number, sizeof(v->number), v);

@@ -61,6 +61,8 @@ struct vat {
 	struct channel channel;
 	struct crank crank;
 
+	uint64_t head_seq;		/* nothing in its queue has a lesser number */
+	bool gc_maybe;			/* GC rows may exist; false: none do */
 	bool wake_pending, wake_turn;
 	bool ready;			/* in the kernel's ready list */
 	struct vat *next_ready;

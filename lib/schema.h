@@ -139,6 +139,7 @@ struct row_object {
 enum promise_state { PROMISE_UNRESOLVED = 1, PROMISE_FORWARDED = 2, PROMISE_FULFILLED = 3, PROMISE_REJECTED = 4 };
 #define PROMISE_F_REF		0x01u	/* fulfilled with exactly one reference, slot 0 of the value */
 #define PROMISE_F_KERNEL	0x02u	/* rejected by the kernel itself */
+#define PROMISE_F_HOST		0x04u	/* unsettled: a caller outside waits (a HOLD_HOST row may exist) */
 struct row_promise {
 	uint32_t state;			/* enum promise_state */
 	uint32_t flags;			/* PROMISE_F_* */
