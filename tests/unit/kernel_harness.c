@@ -102,6 +102,8 @@ static void serve_processes(void)
 		if (v->kill_wanted && !world->hold_exits) {
 			v->kill_wanted = false;
 			reap_process(v, SIGKILL);
+		} else if (v->proc == PROC_WANTED && world->fail_starts) {
+			must(vat_spawn_failed(k, v, world->fail_starts));
 		} else if (v->proc == PROC_WANTED && !world->hold_starts) {
 			start_process(v);
 		}

@@ -47,6 +47,7 @@ struct world {
 	enum store_kind kind;
 	struct raw raws[RAW_MAX];	/* by vat number */
 	bool hold_starts, hold_exits;	/* the played spawner keeps what it was asked */
+	const char *fail_starts;	/* it cannot: why */
 	struct control_request request;	/* of the last launch or termination */
 	struct u64_list host_settled;	/* krefs of host calls that settled, in order */
 	bool no_check, no_keep;		/* do not recount; do not pin what host calls settled with */

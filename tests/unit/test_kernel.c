@@ -6,6 +6,7 @@
 #include "kernel_harness.h"
 
 #include <signal.h>
+#include <sys/socket.h>
 
 #include "../../broker/gc.h"
 #include "../../broker/launch.h"
@@ -2110,6 +2111,114 @@ static void test_illegal_in_start(void **state)
 }
 
 
+
+/* V1, V8: no process to be had: a launch fails, a vat that ran before is put aside with the reason */
+static void test_spawn_fails(void **state)
+{
+	_cleanup_free_ char *before = world_dump(0), *after = NULL;
+
+	(void)state;
+	world->fail_starts = "no memory";
+	cluster_begin("ab", "");
+	world_run();
+	after = world_dump(0);
+	assert_string_equal(before, after);
+	assert_int_equal(strncmp(world->request.text, "[LAUNCH_FAILED] vat ", 20), 0);
+	assert_non_null(strstr(world->request.text, "cannot start: no memory"));
+	world->fail_starts = NULL;
+	cluster("ab");
+	act("a", "send o-1 #ask [] p+1", "subscribe p+1", NULL);
+	takes("b", "message o+0 #ask [] p-1");
+	world->fail_starts = "no program";
+	process_dies("b", SIGKILL);
+	assert_int_equal(status("b"), VAT_SUSPENDED);
+	assert_string_equal(reason("b"), "cannot start: no program");
+	takes("a", "notify p+1 krej " RESTARTED("b") " []");
+	act("a", "send o-1 #wait [] -", NULL);
+	resume("b");
+	assert_int_equal(status("b"), VAT_SUSPENDED);
+	world->fail_starts = NULL;
+	expect_nothing();
+	resume("b");
+	start_up("b");
+	takes("b", "notify p-1 krej " RESTARTED("b") " []");
+	takes("b", "message o+0 #wait [] -");
+	expect_nothing();
+}
+
+/* Frames above a packet, both ways, to a vat that is slow to read; the next delivery waits for none of it */
+static void test_large_messages(void **state)
+{
+	static char said[250100], heard[250100];
+	size_t len = 250000;
+	int small = 80000;
+
+	(void)state;
+	cluster("ab");
+	assert_int_equal(setsockopt(vat_named("b")->channel.source.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
+	strcpy(said, "send o-1 #");
+	memset(said + 10, 'x', len);
+	strcpy(said + 10 + len, " [o+1] -");
+	strcpy(heard, "message o+0 #");
+	memset(heard + 13, 'x', len);
+	strcpy(heard + 13 + len, " [o-1] -");
+	act("a", said, said, said, NULL);
+	assert_true(vat_named("b")->channel.backlog.len > 0);
+	takes("b", heard);
+	takes("b", heard);
+	expect("b", heard);
+	act("a", said, NULL);
+	terminate("b");		/* with some of it under way */
+	takes("a", "dropExports o+1");
+	takes("a", "retireExports o+1");
+	expect_nothing();
+}
+
+/* V7: references and bytes are charged to who sends them: QUEUE_FULL; the receiver is not harmed */
+static void test_limits_of_the_receiver(void **state)
+{
+	static char said[3100];
+
+	(void)state;
+	cluster_with("ab", ",\"limits\":{\"imports\":6,\"queueBytes\":2000}");
+	act("a", "send o-1 #1 [o+1 o+2 o+3 o+4] p+1", "send o-1 #2 [o+1 o+2 o+3 o+4 o+5] p+2",
+	    "send o-1 #3 [o+1 o+2 o+3 o+4 o+5 o+6] p+3", "subscribe p+1", "subscribe p+2", "subscribe p+3", NULL);
+	expect("b", "message o+0 #1 [o-1 o-2 o-3 o-4] p-1");
+	play("b", "resolve p-1 data #ok []", "done", NULL);
+	expect("b", "message o+0 #2 [o-1 o-2 o-3 o-4 o-5] p-2");
+	play("b", "resolve p-2 data #ok []", "done", NULL);
+	takes("a", "notify p+1 data #ok []");
+	takes("a", "dropExports o+6");
+	takes("a", "retireExports o+6");
+	takes("a", "notify p+2 data #ok []");
+	takes("a", "notify p+3 krej " KERR("QUEUE_FULL", "b may not import more than 6 references") " []");
+	assert_int_equal(status("b"), VAT_RUNNING);
+	suspend("b");
+	strcpy(said, "send o-1 #");
+	memset(said + 10, 'x', 2500);
+	strcpy(said + 2510, " [] -");
+	act("a", said, "send o-1 #4 [] p+4", "subscribe p+4", NULL);
+	takes("a", "notify p+4 krej " KERR("QUEUE_FULL", "queue of b holds its limit of 2000 bytes") " []");
+	expect_nothing();
+}
+
+/* Architecture 4: log lines survive an aborted crank; V7: those over the limit are counted */
+static void test_log(void **state)
+{
+	(void)state;
+	cluster_with("ab", ",\"limits\":{\"logLines\":3}");
+	poke("b");
+	play("b", "log one", "set k v", "log two", "log three", "log four", "log five", NULL);
+	assert_int_equal(n_rows(T_LOG), 3);
+	assert_int_equal(vat_named("b")->row.n_log_dropped, 2);
+	play("b", "send o-99 #x [] -", "done", NULL);
+	assert_int_equal(status("b"), VAT_TERMINATED);
+	assert_int_equal(n_rows(T_LOG), 3);
+	must(subcluster_terminate(&world->k, 1, "the end", NULL));
+	world_run();
+	assert_int_equal(n_rows(T_LOG), 0);
+}
+
 /* --- all of them, on both kinds of store --------------------------------------------------------------------------------- */
 
 static int setup(void **state, enum store_kind kind)
@@ -2151,6 +2260,7 @@ int main(void)
 		T(test_reopen), T(test_reopen_launching), T(test_sweep_in_steps),
 		T(test_revoked_is_passed_on), T(test_notify_of_many), T(test_waiting_limit), T(test_slots_of_a_crank),
 		T(test_two_subclusters), T(test_parameters), T(test_automatic_suspension), T(test_illegal_in_start),
+		T(test_spawn_fails), T(test_large_messages), T(test_limits_of_the_receiver), T(test_log),
 	};
 
 	log_init("test_kernel");

@@ -377,19 +377,21 @@ static void one_crank(struct vat *v)
 	learn_delivery(&c, r->pending);
 	if (chance(10))
 		ask_store(r, name);
+	if (chance(5))
+		say(name, "log hello", NULL);
 	for (i = 0; i < count; i++) {
 		if (!say_legal(&c, buf[n]))
 			continue;
 		list[n] = buf[n];
 		n++;
 	}
-	if (chance(2)) {
+	if (chance(1)) {
 		say_anything(buf[n]);
 		list[n] = buf[n];
 		n++;
 	}
 	i = below(1000);
-	list[n++] = i < 5 ? "exit ok #e []" : i < 8 ? "exit fail #e []" : i < 20 ? "error oops" : i < 23 ? "wakeme" : "done";
+	list[n++] = i < 2 ? "exit ok #e []" : i < 4 ? "exit fail #e []" : i < 20 ? "error oops" : i < 23 ? "wakeme" : "done";
 	list[n] = NULL;
 	if (r->fd >= 0)
 		say_list(name, list);
@@ -421,6 +423,23 @@ static bool any_reachable(kref_t *out)
 
 	*out = ko(1 + below((unsigned)world->k.next_object));
 	return !object_load(&world->k, *out, &row) && row.n_reachable;
+}
+
+/* One that has a delivery to answer. */
+static struct vat *any_busy_vat(void)
+{
+	unsigned tries;
+
+	for (tries = 0; tries < 8; tries++) {
+		struct vat *v = any_vat();
+		struct raw *r = v ? &world->raws[v->number] : NULL;
+
+		if (r && !r->pending && r->fd >= 0)
+			r->pending = next_delivery(r);
+		if (r && r->pending)
+			return v;
+	}
+	return NULL;
 }
 
 static void host_call(void)
@@ -455,6 +474,10 @@ static void revoke_something(void)
 static void launch_another(void)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	static const char *const extras[] = {
+		"", "", "", ",\"restart\":\"terminate\"", ",\"limits\":{\"queueMessages\":5}",
+		",\"limits\":{\"imports\":8,\"exports\":30}", ",\"limits\":{\"syscalls\":12,\"queueBytes\":200}",
+	};
 	char chosen[6] = "";
 	unsigned i, n = 0, want = 1 + below(4);
 	struct vat *v, *tmp;
@@ -471,7 +494,7 @@ static void launch_another(void)
 		if (!used)
 			chosen[n++] = letters[i];
 	}
-	cluster_begin(chosen, chance(20) ? ",\"restart\":\"terminate\"" : chance(20) ? ",\"limits\":{\"queueMessages\":5}" : "");
+	cluster_begin(chosen, extras[below(ARRAY_LEN(extras))]);
 }
 
 static void spoil(struct vat *v)
@@ -522,29 +545,57 @@ static void spoil(struct vat *v)
 	}
 }
 
+/* What all kernels of this seed did. */
+static struct kernel_stats total;
+
+static void count(void)
+{
+	const struct kernel_stats *s = &world->k.stats;
+
+	total.n_cranks += s->n_cranks;
+	total.n_delivered_messages += s->n_delivered_messages;
+	total.n_notifies += s->n_notifies;
+	total.n_gc += s->n_gc;
+	total.n_abandoned += s->n_abandoned;
+	total.n_illegal += s->n_illegal;
+	total.n_deaths += s->n_deaths;
+}
+
+static void crash(void)
+{
+	count();
+	world_crash();
+}
+
 static void one_step(void)
 {
 	struct vat *v = any_vat();
 	unsigned dice = below(1000);
 
-	if (v && dice < 800)
+	if (dice < 850 && (v = any_busy_vat()))
 		one_crank(v);
-	else if (dice < 900)
+	else if (dice < 930)
 		host_call();
-	else if (v && dice < 970)
+	else if (v && dice < 960)
 		spoil(v);
-	else if (dice < 975)
+	else if (dice < 972)
 		revoke_something();
 	else if (dice < 985)
 		launch_another();
 	else if (dice < 990)
-		world->hold_starts = !world->hold_starts;
+		world->hold_starts = true;
+	else if (dice < 991)
+		world->fail_starts = "at random";
 	else if (dice < 996)
-		world->hold_exits = !world->hold_exits;
+		world->hold_exits = true;
 	else if (dice < 999)
 		return;
 	else
-		world_crash();
+		crash();
+	if (chance(15)) {
+		world->hold_starts = world->hold_exits = false;
+		world->fail_starts = NULL;
+	}
 	if (chance(70))
 		steps(1 + below(3));
 	if (chance(50))
@@ -559,6 +610,7 @@ static void drain(void)
 	unsigned rounds = 0;
 
 	world->hold_starts = world->hold_exits = false;
+	world->fail_starts = NULL;
 	do {
 		world_run();
 		moved = false;
@@ -605,6 +657,7 @@ static void run_seed(const char *dir, uint64_t seed, unsigned n_steps)
 {
 	char sub[2 * DIR_MAX];
 
+	total = (struct kernel_stats){ 0 };
 	rng.x = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
 	acyclic = seed & 1;
 	snprintf(sub, sizeof(sub), "%s/%" PRIu64, dir, seed);
@@ -616,6 +669,12 @@ static void run_seed(const char *dir, uint64_t seed, unsigned n_steps)
 	while (n_steps--)
 		one_step();
 	drain();
+	count();
+	if (getenv("KERNEL_SEEDS"))
+		print_message("%" PRIu64 " cranks, %" PRIu64 " messages, %" PRIu64 " notifies, %" PRIu64 " collected, %" PRIu64
+			      " abandoned, %" PRIu64 " illegal, %" PRIu64 " deaths\n", total.n_cranks,
+			      total.n_delivered_messages, total.n_notifies, total.n_gc, total.n_abandoned, total.n_illegal,
+			      total.n_deaths);
 	end_all();
 	world_close();
 	remove_tree(sub);
