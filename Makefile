@@ -116,11 +116,10 @@ KERNEL := broker/boot.c broker/kernel.c broker/loop.c broker/channel.c broker/tr
 	broker/promise.c broker/queue.c broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/sweep.c \
 	broker/vat.c broker/life.c broker/launch.c broker/service.c broker/code.c broker/vatstore.c \
 	$(LIB_WIRE) $(LIB_JSON) $(LIB_CONFIG) $(STORE)
-UNIT_TESTS += test_kernel test_kernel_random
-LINK_test_kernel := tests/unit/kernel_harness.c $(LIB_CHECK) $(KERNEL)
-LIBS_test_kernel := -llmdb -ljansson -lmd -lpthread
-LINK_test_kernel_random := $(LINK_test_kernel)
-LIBS_test_kernel_random := $(LIBS_test_kernel)
+KERNEL_TESTS := $(patsubst %,test_kernel_%,route promise syscall life gc random)
+UNIT_TESTS += $(KERNEL_TESTS)
+$(foreach t,$(KERNEL_TESTS),$(eval LINK_$(t) := tests/unit/kernel_harness.c $(LIB_CHECK) $(KERNEL)))
+$(foreach t,$(KERNEL_TESTS),$(eval LIBS_$(t) := -llmdb -ljansson -lmd -lpthread))
 
 # The spawner's tests run real vats: capstan-vatd and a probe without a library.
 UNIT_TESTS += test_options test_uidblock test_instance test_spawner test_code test_lease

@@ -19,13 +19,13 @@
 
 struct world *world;
 
-/* --- the control socket, played ---------------------------------------------------------------------------------- */
+/* --- the control socket, played ------------------------------------------------------------------------- */
 
 void control_reply(struct control_request *r, json_t *result)
 {
 	char *text = json_dumps(result, JSON_COMPACT | JSON_SORT_KEYS);
 
-	assert_false(r->answered);	/* answer exactly once */
+	assert_false(r->answered); /* answer exactly once */
 	r->answered = true;
 	snprintf(r->text, sizeof(r->text), "%s", text);
 	free(text);
@@ -53,7 +53,7 @@ int vat_answer_watches(struct kernel *k, struct vat *v)
 	return 0;
 }
 
-/* --- the spawner, played -------------------------------------------------------------------------------------------- */
+/* --- the spawner, played -------------------------------------------------------------------------------- */
 
 static void raw_close(struct raw *r)
 {
@@ -62,7 +62,7 @@ static void raw_close(struct raw *r)
 	wire_joiner_deinit(&r->joiner);
 	free(r->frames);
 	free(r->pending);
-	*r = (struct raw){ .vat = r->vat, .fd = -1, .joiner = WIRE_JOINER_INIT };
+	*r = (struct raw){.vat = r->vat, .fd = -1, .joiner = WIRE_JOINER_INIT};
 }
 
 static void start_process(struct vat *v)
@@ -71,7 +71,7 @@ static void start_process(struct vat *v)
 	int pair[2];
 
 	assert_true(v->number < RAW_MAX);
-	assert_int_equal(r->fd, -1);	/* one process of a vat at a time */
+	assert_int_equal(r->fd, -1); /* one process of a vat at a time */
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	r->vat = v->number;
 	r->fd = pair[1];
@@ -98,7 +98,8 @@ static void serve_processes(void)
 	if (k->dirty_since_ns)
 		must(kernel_commit(k));
 	k->want_processes = false;
-	HASH_ITER(hh, k->vats, v, tmp) {
+	HASH_ITER(hh, k->vats, v, tmp)
+	{
 		if (v->kill_wanted && !world->hold_exits) {
 			v->kill_wanted = false;
 			reap_process(v, SIGKILL);
@@ -116,7 +117,7 @@ static bool is_waiting(const struct vat *v)
 	return (v->kill_wanted && !world->hold_exits) || (v->proc == PROC_WANTED && !world->hold_starts);
 }
 
-/* --- running -------------------------------------------------------------------------------------------------------- */
+/* --- running -------------------------------------------------------------------------------------------- */
 
 static void tell_callers(struct kernel *k)
 {
@@ -170,8 +171,9 @@ static bool is_quiet(void)
 
 	if (k->ready_first || k->sweeping || k->launch_work || k->settled_calls.n)
 		return false;
-	HASH_ITER(hh, k->vats, v, tmp) {
-		struct pollfd p = { .fd = v->channel.source.fd, .events = POLLIN };
+	HASH_ITER(hh, k->vats, v, tmp)
+	{
+		struct pollfd p = {.fd = v->channel.source.fd, .events = POLLIN};
 
 		if (is_waiting(v))
 			return false;
@@ -186,8 +188,8 @@ static int src_get(void *ctx, enum table t, const void *key, size_t key_len, con
 	return store_get(ctx, t, key, key_len, valp, lenp);
 }
 
-static int src_next(void *ctx, enum table t, const void *key, size_t key_len, bool or_equal, const void **keyp,
-		    size_t *key_lenp, const void **valp, size_t *lenp)
+static int src_next(void *ctx, enum table t, const void *key, size_t key_len, bool or_equal,
+                    const void **keyp, size_t *key_lenp, const void **valp, size_t *lenp)
 {
 	return store_next(ctx, t, key, key_len, or_equal, keyp, key_lenp, valp, lenp);
 }
@@ -200,7 +202,7 @@ static void on_line(void *ctx, const char *line)
 
 size_t world_check(bool show)
 {
-	struct check_source src = { .ctx = world->k.store, .get = src_get, .next = src_next };
+	struct check_source src = {.ctx = world->k.store, .get = src_get, .next = src_next};
 	size_t n = 0;
 
 	assert_int_equal(check_store(&src, on_line, &show, &n), 0);
@@ -211,7 +213,7 @@ void world_commit(void)
 {
 	must(kernel_commit(&world->k));
 	if (!world->no_check)
-		assert_int_equal(world_check(true), 0);	/* C6 */
+		assert_int_equal(world_check(true), 0); /* C6 */
 }
 
 void world_run(void)
@@ -225,16 +227,16 @@ void world_run(void)
 	world_commit();
 }
 
-/* --- opening and closing -------------------------------------------------------------------------------------------- */
+/* --- opening and closing -------------------------------------------------------------------------------- */
 
 static void open_kernel(void)
 {
 	struct kernel *k = &world->k;
 	size_t i;
 
-	*k = (struct kernel){ .next_host_call = 1, .spawner_fd = -1, .uid_base = 100000, .run_dir = "" };
+	*k = (struct kernel){.next_host_call = 1, .spawner_fd = -1, .uid_base = 100000, .run_dir = ""};
 	for (i = 0; i < RAW_MAX; i++)
-		world->raws[i] = (struct raw){ .vat = i, .fd = -1, .joiner = WIRE_JOINER_INIT };
+		world->raws[i] = (struct raw){.vat = i, .fd = -1, .joiner = WIRE_JOINER_INIT};
 	settings_init(&k->settings);
 	must(loop_init(&k->loop));
 	k->store = must_open(world->dir, world->kind);
@@ -252,11 +254,12 @@ static void close_kernel(void)
 	for (i = 0; i < RAW_MAX; i++)
 		raw_close(&world->raws[i]);
 	HASH_ITER(hh, k->vats, v, tmp)
-		vat_forget(k, v);
-	HASH_ITER(hh, k->calls, c, ctmp) {
+	vat_forget(k, v);
+	HASH_ITER(hh, k->calls, c, ctmp)
+	{
 		HASH_DEL(k->calls, c);
 		if (!c->ctx)
-			free(c);	/* ours; a launch's own is part of it */
+			free(c); /* ours; a launch's own is part of it */
 	}
 	launch_deinit(k);
 	k->store = store_free(k->store);
@@ -291,27 +294,24 @@ void world_close(void)
 void world_crash(void)
 {
 	close_kernel();
-	world->request.answered = true;	/* its connection is gone */
+	world->request.answered = true; /* its connection is gone */
 	open_kernel();
 }
 
-/* --- vats by name ----------------------------------------------------------------------------------------------------- */
+/* --- vats by name --------------------------------------------------------------------------------------- */
 
 struct vat *vat_named(const char *name)
 {
 	struct vat *v, *tmp;
 
 	HASH_ITER(hh, world->k.vats, v, tmp)
-		if (!strcmp(v->row.name, name))
-			return v;
+	if (!strcmp(v->row.name, name))
+		return v;
 	fail_msg("there is no vat %s", name);
 	return NULL;
 }
 
-struct raw *raw_named(const char *name)
-{
-	return &world->raws[vat_named(name)->number];
-}
+struct raw *raw_named(const char *name) { return &world->raws[vat_named(name)->number]; }
 
 static vref_t vref(const char *text)
 {
@@ -324,7 +324,8 @@ static vref_t vref(const char *text)
 
 static int find_entry(const char *name, const char *text, kref_t *krefp, bool *reachablep)
 {
-	int r = clist_find_vref(&world->k, endpoint_vat(vat_named(name)->number), vref(text), krefp, reachablep);
+	int r =
+	    clist_find_vref(&world->k, endpoint_vat(vat_named(name)->number), vref(text), krefp, reachablep);
 
 	must(r);
 	return r;
@@ -367,27 +368,27 @@ const char *vref_of(const char *name, kref_t kref)
 	return r ? "-" : vref_format(v, buf);
 }
 
-/* --- subclusters -------------------------------------------------------------------------------------------------------- */
+/* --- subclusters ---------------------------------------------------------------------------------------- */
 
 void cluster_begin(const char *letters, const char *extra)
 {
 	static const char zeros[] = "0000000000000000000000000000000000000000000000000000000000000000";
 	char text[8000], error[CONFIG_ERROR_MAX] = "";
-	struct config_paths paths = { 0 };
+	struct config_paths paths = {0};
 	struct config *config;
 	json_t *json;
 	size_t n, i;
 
 	n = snprintf(text, sizeof(text), "{\"bootstrap\":\"%c\",\"vats\":{", letters[0]);
 	for (i = 0; letters[i]; i++)
-		n += snprintf(text + n, sizeof(text) - n, "%s\"%c\":{\"program\":\"sha256:%s\"%s}", i ? "," : "", letters[i],
-			      zeros, extra);
+		n += snprintf(text + n, sizeof(text) - n, "%s\"%c\":{\"program\":\"sha256:%s\"%s}",
+		              i ? "," : "", letters[i], zeros, extra);
 	snprintf(text + n, sizeof(text) - n, "},\"services\":[\"console\"]}");
 	json = json_loads(text, 0, NULL);
 	assert_non_null(json);
 	if (config_parse(json, &config, error))
 		fail_msg("%s", error);
-	world->request = (struct control_request){ 0 };
+	world->request = (struct control_request){0};
 	if (launch_begin(&world->k, config, json, &paths, NULL, NULL, &world->request, error))
 		fail_msg("%s", error);
 	json_decref(json);
@@ -425,17 +426,17 @@ void cluster(const char *letters)
 	expect_nothing();
 }
 
-uint64_t subcluster_of(const char *name)
-{
-	return vat_named(name)->row.subcluster;
-}
+uint64_t subcluster_of(const char *name) { return vat_named(name)->row.subcluster; }
 
-/* --- words to frames ---------------------------------------------------------------------------------------------------- */
+/* --- words to frames ------------------------------------------------------------------------------------ */
 
-#define WORDS_SLOTS	12000u
+#define WORDS_SLOTS 12000u
 
 /* A cursor over the words of one syscall. */
-struct words { char buf[300000]; char *at; };
+struct words {
+	char buf[300000];
+	char *at;
+};
 
 static char *word(struct words *w)
 {
@@ -463,11 +464,13 @@ static char *need(struct words *w)
 static size_t slots(struct words *w, uint64_t *out)
 {
 	size_t n = 0;
-	char *end, *rest;
+	char *end = NULL, *rest;
 
 	while (*w->at == ' ')
 		w->at++;
-	if (*w->at != '[' || !(end = strchr(w->at, ']')))
+	if (*w->at == '[')
+		end = strchr(w->at, ']');
+	if (!end)
 		fail_msg("the test's syscall lacks its slots: %s", w->at);
 	*end = '\0';
 	rest = end + 1;
@@ -504,8 +507,10 @@ static void put_resolutions(struct wire_buf *b, struct words *w)
 	wire_u32(b, 0);
 	while ((p = word(w))) {
 		char *kind = need(w), *body = need(w);
-		uint32_t flags = !strcmp(kind, "ref") ? WIRE_R_REF : !strcmp(kind, "rej") ? WIRE_R_REJECTED :
-				 !strcmp(kind, "krej") ? WIRE_R_REJECTED | WIRE_R_KERNEL : 0;
+		uint32_t flags = !strcmp(kind, "ref")    ? WIRE_R_REF
+		                 : !strcmp(kind, "rej")  ? WIRE_R_REJECTED
+		                 : !strcmp(kind, "krej") ? WIRE_R_REJECTED | WIRE_R_KERNEL
+		                                         : 0;
 		size_t n_slots = slots(w, s);
 
 		wire_put_resolution(b, vref(p), flags, body, strlen(body), s, n_slots);
@@ -543,13 +548,28 @@ static void put_text(struct wire_buf *b, const char *text)
 	wire_put_bytes(b, text, text ? strlen(text) : 0);
 }
 
-static const struct { const char *name; enum wire_type type; } syscall_names[] = {
-	{ "send", WIRE_SEND }, { "subscribe", WIRE_SUBSCRIBE }, { "resolve", WIRE_RESOLVE }, { "exit", WIRE_EXIT },
-	{ "drop", WIRE_DROP_IMPORTS }, { "retimp", WIRE_RETIRE_IMPORTS_SYS }, { "retexp", WIRE_RETIRE_EXPORTS_SYS },
-	{ "abandon", WIRE_ABANDON_EXPORTS }, { "set", WIRE_VATSTORE_SET }, { "del", WIRE_VATSTORE_DELETE },
-	{ "get", WIRE_VATSTORE_GET }, { "next", WIRE_VATSTORE_GET_NEXT_KEY }, { "clist", WIRE_CLIST_GET_NEXT },
-	{ "done", WIRE_DONE }, { "error", WIRE_DONE }, { "wakeme", WIRE_WAKE_ME }, { "log", WIRE_LOG },
-	{ "hello", WIRE_HELLO },
+static const struct {
+	const char *name;
+	enum wire_type type;
+} syscall_names[] = {
+    {"send", WIRE_SEND},
+    {"subscribe", WIRE_SUBSCRIBE},
+    {"resolve", WIRE_RESOLVE},
+    {"exit", WIRE_EXIT},
+    {"drop", WIRE_DROP_IMPORTS},
+    {"retimp", WIRE_RETIRE_IMPORTS_SYS},
+    {"retexp", WIRE_RETIRE_EXPORTS_SYS},
+    {"abandon", WIRE_ABANDON_EXPORTS},
+    {"set", WIRE_VATSTORE_SET},
+    {"del", WIRE_VATSTORE_DELETE},
+    {"get", WIRE_VATSTORE_GET},
+    {"next", WIRE_VATSTORE_GET_NEXT_KEY},
+    {"clist", WIRE_CLIST_GET_NEXT},
+    {"done", WIRE_DONE},
+    {"error", WIRE_DONE},
+    {"wakeme", WIRE_WAKE_ME},
+    {"log", WIRE_LOG},
+    {"hello", WIRE_HELLO},
 };
 
 static void put_body(struct wire_buf *b, enum wire_type type, bool error, struct words *w)
@@ -641,10 +661,7 @@ static void send_packet(struct raw *r, const void *data, size_t len)
 		world_step();
 }
 
-void send_bytes(const char *name, const void *data, size_t len)
-{
-	send_packet(raw_named(name), data, len);
-}
+void send_bytes(const char *name, const void *data, size_t len) { send_packet(raw_named(name), data, len); }
 
 /* A frame that exceeds a packet goes in parts of its own. */
 static void send_frames(struct raw *r, const struct wire_buf *b)
@@ -671,7 +688,7 @@ void say_list(const char *name, const char *const *list)
 
 		assert_true(syscall_encode(&b, r->delivery, *list));
 		if (b.len > WIRE_MAX_PACKET && before) {
-			struct wire_buf head = { .data = b.data, .len = before };
+			struct wire_buf head = {.data = b.data, .len = before};
 
 			send_frames(r, &head);
 			memmove(b.data, b.data + before, b.len - before);
@@ -719,7 +736,7 @@ void play(const char *name, ...)
 	world_run();
 }
 
-/* --- frames to words ---------------------------------------------------------------------------------------------------- */
+/* --- frames to words ------------------------------------------------------------------------------------ */
 
 static void print_ref(FILE *f, vref_t v)
 {
@@ -785,10 +802,13 @@ static void print_frame(FILE *f, const struct wire_frame *fr)
 		}
 		break;
 	case WIRE_STORE_VALUE:
-		fprintf(f, " %s ", fr->flags & WIRE_F_REACHABLE ? "reachable" : fr->flags & WIRE_F_FOUND ? "found" : "none");
+		fprintf(f, " %s ",
+		        fr->flags & WIRE_F_REACHABLE ? "reachable"
+		        : fr->flags & WIRE_F_FOUND   ? "found"
+		                                     : "none");
 		print_ref(f, fr->store.ref);
 		fprintf(f, " '%.*s' '%.*s'", (int)fr->store.key.len, (const char *)fr->store.key.data,
-			(int)fr->store.value.len, (const char *)fr->store.value.data);
+		        (int)fr->store.value.len, (const char *)fr->store.value.data);
 		break;
 	default:
 		break;
@@ -805,7 +825,7 @@ static bool read_packet(struct raw *r)
 	while (!len) {
 		n = r->fd < 0 ? 0 : recv(r->fd, packet, sizeof(packet), MSG_DONTWAIT);
 		if (n < 0 && errno == EAGAIN && vat_find(&world->k, r->vat)->channel.backlog.len) {
-			world_step();	/* there is room now for what waits in the channel */
+			world_step(); /* there is room now for what waits in the channel */
 			continue;
 		}
 		if (n <= 0)
@@ -830,7 +850,8 @@ char *next_delivery(struct raw *r)
 	do {
 		if (r->pos == r->len && !read_packet(r))
 			return NULL;
-		assert_int_equal(wire_decode(r->frames + r->pos, r->len - r->pos, WIRE_TO_VAT, &fr, &size), WIRE_OK);
+		assert_int_equal(wire_decode(r->frames + r->pos, r->len - r->pos, WIRE_TO_VAT, &fr, &size),
+		                 WIRE_OK);
 		r->pos += size;
 		if (fr.type == WIRE_INIT) {
 			assert_int_equal(fr.init.vat, r->vat);
@@ -861,7 +882,8 @@ void expect_nothing(void)
 {
 	struct vat *v, *tmp;
 
-	HASH_ITER(hh, world->k.vats, v, tmp) {
+	HASH_ITER(hh, world->k.vats, v, tmp)
+	{
 		_cleanup_free_ char *got = next_delivery(&world->raws[v->number]);
 
 		if (got)
@@ -869,24 +891,18 @@ void expect_nothing(void)
 	}
 }
 
-/* --- deaths and the outside --------------------------------------------------------------------------------------------- */
+/* --- deaths and the outside ----------------------------------------------------------------------------- */
 
-void process_dies_now(const char *name, int wait_status)
-{
-	reap_process(vat_named(name), wait_status);
-}
+void process_dies_now(const char *name, int wait_status) { reap_process(vat_named(name), wait_status); }
 
-void process_hangs_up(const char *name)
-{
-	raw_close(&world->raws[vat_named(name)->number]);
-}
+void process_hangs_up(const char *name) { raw_close(&world->raws[vat_named(name)->number]); }
 
 void process_dies(const char *name, int wait_status)
 {
 	struct vat *v = vat_named(name);
 
 	raw_close(&world->raws[v->number]);
-	must(loop_round(&world->k.loop, 0));	/* its hang-up is seen first */
+	must(loop_round(&world->k.loop, 0)); /* its hang-up is seen first */
 	v->kill_wanted = false;
 	must(vat_exited(&world->k, v, wait_status));
 	world_run();
@@ -907,7 +923,7 @@ static int on_settled(struct kernel *k, struct host_call *c)
 
 kref_t host_send(kref_t target, const char *body, const kref_t *krefs, size_t n, bool want_result)
 {
-	struct item i = { .row = { .kind = ITEM_MESSAGE, .target = target.bits } };
+	struct item i = {.row = {.kind = ITEM_MESSAGE, .target = target.bits}};
 	uint64_t bits[16];
 	kref_t result = KREF_NONE;
 	size_t s;
@@ -924,7 +940,7 @@ kref_t host_send(kref_t target, const char *body, const kref_t *krefs, size_t n,
 
 		must(promise_new(&world->k, &result));
 		i.row.result = result.bits;
-		*c = (struct host_call){ .promise = result, .settled = on_settled };
+		*c = (struct host_call){.promise = result, .settled = on_settled};
 		must(kernel_subscribe_host(&world->k, c));
 	}
 	must(router_send(&world->k, &i));
@@ -943,11 +959,11 @@ bool host_settled(kref_t promise)
 	return false;
 }
 
-/* --- state ---------------------------------------------------------------------------------------------------------------- */
+/* --- state ---------------------------------------------------------------------------------------------- */
 
 struct row_object object_row(kref_t ref)
 {
-	struct row_object row = { 0 };
+	struct row_object row = {0};
 
 	assert_int_equal(object_load(&world->k, ref, &row), 0);
 	return row;
@@ -955,7 +971,7 @@ struct row_object object_row(kref_t ref)
 
 struct row_promise promise_row(kref_t ref)
 {
-	struct row_promise row = { 0 };
+	struct row_promise row = {0};
 
 	assert_int_equal(promise_load(&world->k, ref, &row), 0);
 	return row;
@@ -965,7 +981,8 @@ bool row_exists(kref_t ref)
 {
 	struct row_promise promise;
 	struct row_object object;
-	int r = kref_is_promise(ref) ? promise_load(&world->k, ref, &promise) : object_load(&world->k, ref, &object);
+	int r = kref_is_promise(ref) ? promise_load(&world->k, ref, &promise)
+	                             : object_load(&world->k, ref, &object);
 
 	must(r);
 	return r == 0;
@@ -976,8 +993,8 @@ void expect_counts(kref_t ref, uint64_t reachable, uint64_t recognizable)
 	struct row_object row = object_row(ref);
 
 	if (row.n_reachable != reachable || row.n_recognizable != recognizable)
-		fail_msg("ko%" PRIu64 ": counts %" PRIu64 " %" PRIu64 ", expected %" PRIu64 " %" PRIu64, kref_number(ref),
-			 row.n_reachable, row.n_recognizable, reachable, recognizable);
+		fail_msg("ko%" PRIu64 ": counts %" PRIu64 " %" PRIu64 ", expected %" PRIu64 " %" PRIu64,
+		         kref_number(ref), row.n_reachable, row.n_recognizable, reachable, recognizable);
 }
 
 void expect_promise(kref_t ref, const char *want)
@@ -993,10 +1010,13 @@ void expect_promise(kref_t ref, const char *want)
 		fputs(row.state == PROMISE_UNRESOLVED ? "unresolved" : "forwarded", f);
 	} else {
 		assert_int_equal(promise_value(&world->k, ref, &value), 0);
-		fprintf(f, "%s %.*s [", row.state == PROMISE_REJECTED ? row.flags & PROMISE_F_KERNEL ? "krej" : "rej" :
-			row.flags & PROMISE_F_REF ? "ref" : "data", (int)value.body_len, (const char *)value.body);
+		fprintf(f, "%s %.*s [",
+		        row.state == PROMISE_REJECTED ? row.flags & PROMISE_F_KERNEL ? "krej" : "rej"
+		        : row.flags & PROMISE_F_REF   ? "ref"
+		                                      : "data",
+		        (int)value.body_len, (const char *)value.body);
 		for (i = 0; i < value.n_slots; i++)
-			fprintf(f, "%s%s", i ? " " : "", kref_format((kref_t){ capdata_slot(&value, i) }, buf));
+			fprintf(f, "%s%s", i ? " " : "", kref_format((kref_t){capdata_slot(&value, i)}, buf));
 		fputs("]", f);
 	}
 	fclose(f);
@@ -1006,15 +1026,18 @@ void expect_promise(kref_t ref, const char *want)
 }
 
 /* Walks a table; fn may be NULL. */
-static size_t walk_table(enum table t, void (*fn)(void *ctx, const uint8_t *key, size_t key_len, const uint8_t *val,
-						  size_t len), void *ctx)
+static size_t walk_table(enum table t,
+                         void (*fn)(void *ctx, const uint8_t *key, size_t key_len, const uint8_t *val,
+                                    size_t len),
+                         void *ctx)
 {
 	uint8_t at[KEY_MAX];
 	const void *key, *val;
 	size_t key_len = 0, len, n = 0;
 
 	for (;;) {
-		int r = store_next(world->k.store, t, key_len ? at : NULL, key_len, !key_len, &key, &key_len, &val, &len);
+		int r = store_next(world->k.store, t, key_len ? at : NULL, key_len, !key_len, &key, &key_len,
+		                   &val, &len);
 
 		must(r);
 		if (r)
@@ -1026,12 +1049,13 @@ static size_t walk_table(enum table t, void (*fn)(void *ctx, const uint8_t *key,
 	}
 }
 
-size_t n_rows(enum table t)
-{
-	return walk_table(t, NULL, NULL);
-}
+size_t n_rows(enum table t) { return walk_table(t, NULL, NULL); }
 
-struct dump { FILE *f; enum table t; uint64_t except; };
+struct dump {
+	FILE *f;
+	enum table t;
+	uint64_t except;
+};
 
 static void dump_row(void *ctx, const uint8_t *key, size_t key_len, const uint8_t *val, size_t len)
 {
@@ -1041,7 +1065,7 @@ static void dump_row(void *ctx, const uint8_t *key, size_t key_len, const uint8_
 	if (d->except && key_len >= 8 && get_be64(key) == d->except)
 		return;
 	if (d->t == T_QUEUE)
-		from = offsetof(struct row_item, sender);	/* without the time, and the flags before it */
+		from = offsetof(struct row_item, sender); /* without the time, and the flags before it */
 	fprintf(d->f, "%s ", table_names[d->t]);
 	for (i = 0; i < key_len; i++)
 		fprintf(d->f, "%02x", key[i]);
@@ -1054,10 +1078,10 @@ static void dump_row(void *ctx, const uint8_t *key, size_t key_len, const uint8_
 char *world_dump(uint64_t except)
 {
 	static const enum table tables[] = {
-		T_OBJECT, T_PROMISE, T_VALUE, T_CLIST, T_EREF, T_IMPORTER, T_DECIDED, T_SUBSCRIBER, T_FORWARD, T_QUEUE,
-		T_NOTIFYING, T_GC, T_SWEEP, T_VATSTORE, T_VAT_PARAM, T_SERVICE_OF,
+	    T_OBJECT,  T_PROMISE, T_VALUE,     T_CLIST, T_EREF,  T_IMPORTER, T_DECIDED,   T_SUBSCRIBER,
+	    T_FORWARD, T_QUEUE,   T_NOTIFYING, T_GC,    T_SWEEP, T_VATSTORE, T_VAT_PARAM, T_SERVICE_OF,
 	};
-	struct dump d = { .except = except };
+	struct dump d = {.except = except};
 	char *text = NULL;
 	size_t n, i;
 
