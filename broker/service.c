@@ -129,7 +129,7 @@ static const char *slot_text(void *ctx, uint64_t slot, char buf[40])
 static int console_call(struct kernel *k, const struct item *i, const char *method)
 {
 	static const char *const methods[] = { "log", "info", "warn", "error", "debug" };
-	_cleanup_free_ char *said = NULL, *shown = NULL;
+	_cleanup_free_ char *said = NULL;
 	_cleanup_free_ uint64_t *slots = NULL;
 	char who[REF_TEXT_MAX], *line = NULL;
 	struct capdata c;
