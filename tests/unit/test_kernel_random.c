@@ -7,7 +7,7 @@
  *
  *	KERNEL_SEEDS=1000-1200 KERNEL_STEPS=5000 build/unit/test_kernel_random
  *
- * Without them a few fixed seeds are run. What a seed has found is a scenario of test_kernel.c by now.
+ * Without them a few fixed seeds are run. What a seed has found stands as a scenario in the files beside it.
  */
 #include "kernel_harness.h"
 
