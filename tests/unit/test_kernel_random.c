@@ -20,9 +20,10 @@
 #include "../../broker/promise.h"
 
 #define MAX_REFS 400u
-#define MAX_SAID 12u
+#define MAX_SAID 40u
 
 static struct rng rng;
+static bool storm;   /* of promises: sends, resolutions and little else, among few names */
 static bool acyclic; /* no promises in values: then nothing at all may be left at the end */
 
 static unsigned below(unsigned n) { return rng_below(&rng, n); }
@@ -170,7 +171,7 @@ static vref_t mention(struct can *c, bool promises)
 	unsigned dice = below(100);
 	vref_t v;
 
-	if (dice < 60 && take(&c->usable, &v) && (promises || !vref_is_promise(v)))
+	if (dice < (storm ? 90 : 60) && take(&c->usable, &v) && (promises || !vref_is_promise(v)))
 		return v;
 	if (dice < 75 && promises)
 		v = vref_make(true, false, c->next_promise++);
@@ -267,7 +268,7 @@ static bool say_legal(struct can *c, char *out)
 	char text[REF_TEXT_MAX];
 	vref_t v;
 
-	switch (below(16)) {
+	switch (below(storm ? 10 : 16)) {
 	case 0:
 	case 1:
 	case 2:
@@ -402,20 +403,23 @@ static void one_crank(struct vat *v)
 	static char buf[MAX_SAID][4000];
 	struct raw *r = &world->raws[v->number];
 	const char *list[MAX_SAID + 1];
-	const char *name = v->row.name;
+	char name[VAT_NAME_MAX + 8];
 	struct can c = {0};
-	unsigned i, n = 0, count = below(MAX_SAID - 2);
+	unsigned i, n = 0, count = below(storm ? MAX_SAID - 2 : 10);
 
 	if (!r->pending)
 		r->pending = next_delivery(r);
 	if (!r->pending)
 		return;
+	snprintf(name, sizeof(name), "%s", v->row.name);
 	if (answer_bootstrap(r, name))
 		goto out;
-	learn_clist(&c, v);
-	learn_delivery(&c, r->pending);
 	if (chance(10))
 		ask_store(r, name);
+	if (!r->pending)
+		return; /* what was under way reached it meanwhile; it may be gone altogether */
+	learn_clist(&c, v);
+	learn_delivery(&c, r->pending);
 	if (chance(5))
 		say(name, "log hello", NULL);
 	for (i = 0; i < count; i++) {
@@ -629,7 +633,7 @@ static void one_step(void)
 		one_crank(v);
 	else if (dice < 930)
 		host_call();
-	else if (v && dice < 960)
+	else if (v && dice < (storm ? 932 : 960))
 		spoil(v);
 	else if (dice < 972)
 		revoke_something();
@@ -716,6 +720,7 @@ static void run_seed(const char *dir, uint64_t seed, unsigned n_steps)
 	total = (struct kernel_stats){0};
 	rng.x = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
 	acyclic = seed & 1;
+	storm = seed & 4;
 	snprintf(sub, sizeof(sub), "%s/%" PRIu64, dir, seed);
 	assert_int_equal(mkdir(sub, 0700), 0);
 	world_open(sub, seed & 2 ? STORE_DIRECT : STORE_OVERLAY);
