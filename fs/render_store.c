@@ -7,53 +7,46 @@
 #include "render.h"
 
 #include "../lib/smallcaps.h"
+#include "../lib/vatwalk.h"
 
-/* One key of a vat, put together from its bucket (lib/schema.h); `key` is NUL-terminated for convenience only. */
 struct store_entry {
-	uint8_t key[WIRE_MAX_KEY + 1];
+	const uint8_t *key;
 	size_t key_len;
 	const uint8_t *value;
 	size_t len;
 };
 typedef void (*entry_fn)(struct view *v, uint64_t vat, const struct store_entry *e, struct text *t);
 
-/* False: longer than any key a vat could have set. */
-static bool entry_key(struct store_entry *e, const struct scan *s, const struct bucket_entry *b)
+static int next_row(void *ctx, const void *key, size_t key_len, bool or_equal, const void **keyp, size_t *key_lenp,
+		    const void **valp, size_t *lenp)
 {
-	size_t prefix_len = s->key_len - 8;
+	struct view *v = ctx;
 
-	e->key_len = prefix_len + b->rest_len;
-	if (e->key_len > WIRE_MAX_KEY)
-		return false;
-	memcpy(e->key, s->key + 8, prefix_len);
-	memcpy(e->key + prefix_len, b->rest, b->rest_len);
-	e->key[e->key_len] = '\0';
-	e->value = b->value;
-	e->len = b->value_len;
-	return true;
+	return reader_next(v->reader, T_VATSTORE, key, key_len, or_equal, keyp, key_lenp, valp, lenp);
 }
 
-/* Every key from `prefix` on that starts with it, in byte order. */
+/* Every key from `prefix` on that starts with it, in byte order; long ones put together by the walk. */
 static int each_entry(struct view *v, uint64_t vat, const char *prefix, entry_fn show, struct text *t)
 {
 	size_t prefix_len = strlen(prefix);
-	struct store_entry e;
-	uint8_t start[8 + 64];
-	struct scan s;
+	struct vatwalk w;
 	int r = 0;
 
-	assert(prefix_len <= 64);
-	put_be64(start, vat);
-	memcpy(start + 8, prefix, prefix_len);
-	scan_begin(&s, v, T_VATSTORE, start, 8 + prefix_len);
-	while (!t->cut && !(r = scan_next(&s))) {
-		struct bucket_entry b;
-		size_t pos = 0;
+	vatwalk_init(&w, next_row, v, vat, prefix, prefix_len);
+	while (!t->cut) {
+		struct store_entry e;
+		const void *val;
 
-		while (!t->cut && bucket_next(s.val, s.len, &pos, &b))
-			if (entry_key(&e, &s, &b))
-				show(v, vat, &e, t);
+		r = vatwalk_step(&w, &val, &e.len);
+		if (r || w.key_len < prefix_len || memcmp(w.key, prefix, prefix_len))
+			break;
+		e.key = w.key;
+		e.key_len = w.key_len;
+		e.value = val;
+		show(v, vat, &e, t);
 	}
+	if (r == VATWALK_E_DAMAGED)
+		text_str(t, "# the rest is damaged; capstan fsck tells more\n");
 	return r < 0 ? r : 0;
 }
 
