@@ -226,14 +226,14 @@ static int serve(struct kernel *k)
 
 enum { SETTINGS_E_REFUSED = 1 };
 
-struct broker_options { bool serial, direct, no_mount; uint64_t uid_base; const char *run; };
+struct broker_options { bool serial, direct, no_mount; uint64_t uid_base; const char *run, *config; };
 
 static int parse(int argc, char **argv, struct broker_options *o)
 {
 	static const struct option options[] = {
 		{ "serial", no_argument, NULL, 's' }, { "direct", no_argument, NULL, 'd' },
 		{ "overlay", no_argument, NULL, 'o' }, { "no-mount", no_argument, NULL, 'n' },
-		{ "uid-base", required_argument, NULL, 'u' }, { "run", required_argument, NULL, 'r' }, { 0 },
+		{ "config", required_argument, NULL, 'c' }, { "uid-base", required_argument, NULL, 'u' }, { "run", required_argument, NULL, 'r' }, { 0 },
 	};
 	int c;
 
@@ -245,6 +245,7 @@ static int parse(int argc, char **argv, struct broker_options *o)
 		case 'n': o->no_mount = true; break;
 		case 'u': o->uid_base = strtoull(optarg, NULL, 10); break;
 		case 'r': o->run = optarg; break;
+		case 'c': o->config = optarg; break;
 		default: return error_origin(EINVAL);
 		}
 	}
@@ -252,7 +253,7 @@ static int parse(int argc, char **argv, struct broker_options *o)
 }
 
 /* Positive: refused, the line is in the log. */
-static int read_settings(struct kernel *k)
+static int read_settings(struct kernel *k, const char *name)
 {
 	char error[CONFIG_ERROR_MAX];
 	json_error_t where;
@@ -266,13 +267,13 @@ static int read_settings(struct kernel *k)
 	json = json_loadfd(BROKER_FD_CONFIG, JSON_REJECT_DUPLICATES, &where);
 	close(BROKER_FD_CONFIG);
 	if (!json) {
-		log_err("config: line %d: %s", where.line, where.text);
+		log_err("%s, line %d: %s", name, where.line, where.text);
 		return SETTINGS_E_REFUSED;
 	}
 	r = settings_parse(json, &k->settings, error);
 	json_decref(json);
 	if (r > 0)
-		log_err("%s", error);
+		log_err("%s: %s", name, error);
 	return r > 0 ? SETTINGS_E_REFUSED : r;
 }
 
@@ -302,7 +303,7 @@ static int start(struct kernel *k, const struct broker_options *o)
 
 	if (fchdir(BROKER_FD_STORE_DIR) < 0)
 		return error_origin(errno);
-	r = read_settings(k);
+	r = read_settings(k, o->config);
 	if (r == 0)
 		r = loop_init(&k->loop);
 	if (r == 0)
@@ -357,7 +358,7 @@ static void stop(struct kernel *k)
 int broker_main(int argc, char **argv)
 {
 	static struct kernel kernel = { .next_host_call = 1 };
-	struct broker_options o = { .run = "" };
+	struct broker_options o = { .run = "", .config = "config" };
 	struct kernel *k = &kernel;
 	int r;
 

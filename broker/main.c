@@ -283,6 +283,10 @@ static void broker_argv(struct capstand *c, char **argv)
 		argv[n++] = (char *)"--uid-base";
 		argv[n++] = c->uid_base;
 	}
+	if (o->config) {	/* opened for it; the name is for messages */
+		argv[n++] = (char *)"--config";
+		argv[n++] = (char *)o->config;
+	}
 	argv[n++] = (char *)"--run";
 	argv[n++] = c->run;
 	argv[n] = NULL;

@@ -176,7 +176,8 @@ static int refuse(int outcome, const char *state_dir)
 		return output_error(OUTPUT_REFUSED, "STORE_SCHEMA",
 				    "the store in %s was written by another version", state_dir);
 	case READER_E_CORRUPT:
-		return output_error(OUTPUT_REFUSED, "STORE_CORRUPT", "%s/store holds no store of a kernel",
+		return output_error(OUTPUT_REFUSED, "STORE_CORRUPT",
+				    "%s/store holds no store of a kernel, or one that never got to its first commit",
 				    state_dir);
 	case READER_E_ABSENT:
 		return output_error(OUTPUT_REFUSED, "STORE_ABSENT", "there is no store in %s", state_dir);

@@ -240,7 +240,7 @@ test_kernel_config() {
 		matches "$want" "$ERR" "the error for $text"
 		equal "" "$(orphans)" "what was left of a refused start"
 	done <<-'EOF'
-	{|config: line 1
+	{|kernel.json, line 1:
 	[]|object
 	{"colour": 1}|colour
 	{"limits": {"deadlineMs": "soon"}}|limits\.deadlineMs

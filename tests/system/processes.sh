@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Processes and users (architecture §1): who runs as whom, with what, and who dies with whom.
+# Processes and users (docs/ARCHITECTURE.md, Processes): who runs as whom, with what, and who dies with whom.
 . "$(dirname "$0")/lib.sh"
 
 uid_of() { awk '/^Uid:/ { print $2 }' "/proc/$1/status"; }
@@ -197,6 +197,34 @@ test_usage() {
 }
 
 # --no-mount: everything but the mount.
+# As an ordinary user: everything runs as that user, says so, and still works.
+test_ordinary_user() {
+	local pid
+	# The files of the build must be readable to others, wherever the checkout lies.
+	cp "$BIN"/capstand "$BIN"/capstan-vatd "$BIN"/capstan-fs "$BIN"/capstan "$T/"
+	cp "$BIN/../vats/counter" "$T/"
+	chmod 755 "$T" "$T"/*
+	mkdir "$T/home" && chown 65534:65534 "$T/home"
+	STATE=$T/home/state RUN=$T/home/run
+	jq -n --arg p "$T/counter" '{bootstrap: "counter", vats: {counter: {program: $p}, other: {program: $p}}}' > "$T/two.json"
+	status 0 setpriv --reuid 65534 --regid 65534 --clear-groups "$T/capstand" --state "$STATE" --run "$RUN"
+	SPAWNER=$(< "$RUN/capstand.pid")
+	matches 'not started as root' "$(< "$RUN/capstand.log")" "what it says of itself"
+	launch "$T/two.json"
+	status 0 capstan call "@$ROOT" increment
+	equal 1 "$OUT"
+	for pid in $(kernel_pids); do
+		equal 65534 "$(uid_of "$pid")" "uid of pid $pid"
+	done
+	status 0 capstan --json status
+	equal '["nnp","fds","seccomp"]' "$(jq -c '[.vats[].isolation] | unique | .[0]' <<< "$OUT")" "the isolation it reports"
+	equal null "$(jq -c .mount <<< "$OUT")" "the mount"
+	broker_kill
+	status 0 capstan call "@$ROOT" get
+	equal 1 "$OUT" "after a restart of the broker"
+	stop_and_fsck
+}
+
 test_no_mount() {
 	kernel_start --no-mount
 	launch_counter
