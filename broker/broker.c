@@ -4,8 +4,8 @@
  *
  * A round: wait for something to happen; let everything that can move, move; then look at time and at who waits outside.
  * Applied cranks share a transaction. It is committed when the kernel is idle, when something outside waits for what is in
- * it (a reply, a console line, a process to be started), or after settings.group_cranks cranks or group_ms. What leaves the
- * machine's inside goes after the commit that contains its cause.
+ * it (a reply, a console line, a process to be started), or after GROUP_CHANGES keys, settings.group_cranks or
+ * settings.group_ms. What leaves goes after the commit that contains its cause.
  */
 #include "broker.h"
 
@@ -24,6 +24,7 @@
 #include "sweep.h"
 #include "vat.h"
 
+#define GROUP_CHANGES	20000u			/* keys: what a commit may take is what everybody may have to wait */
 #define OUTSIDE_NS	UINT64_C(1000000)	/* while vats work, outside waiters get at most one commit in this time */
 #define TICK_MS		50			/* how often deadlines are looked at while something is in flight */
 #define STALL_NS	UINT64_C(50000000)	/* a round that took this much longer than it should was a stall (D6) */
@@ -123,6 +124,7 @@ static int commit_if_due(struct kernel *k, bool more)
 
 	due = k->dirty_since_ns &&
 	      (is_idle(k, more) || k->cranks_since_commit >= k->settings.group_cranks ||
+	       store_n_changes(k->store) >= GROUP_CHANGES ||
 	       now - k->dirty_since_ns >= k->settings.group_ms * 1000000 ||
 	       (outside && (!k->n_in_flight || now - k->last_commit_ns >= OUTSIDE_NS)));
 	if (due) {

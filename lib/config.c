@@ -746,7 +746,7 @@ void settings_init(struct settings *s)
 	*s = (struct settings){
 		.deaths = 3, .deaths_window_ms = 60000, .poison_deaths = 2,
 		.reap_deliveries = 200, .reap_collected = 20,
-		.group_cranks = 1000, .group_ms = 10,
+		.group_cranks = 10000, .group_ms = 100,
 	};
 	limits_init(&s->limits);
 }

@@ -86,7 +86,7 @@ size_t config_paths_index(const struct config_paths *p, const char *path);	/* SI
  *	{ "limits": { … },			defaults for vats, fields as in a cluster's "limits"
  *	  "restart": { "deaths": 3, "windowMs": 60000, "sameDelivery": 2 },
  *	  "reap": { "deliveries": 200, "collected": 20 },
- *	  "commit": { "cranks": 1000, "ms": 10 } }
+ *	  "commit": { "cranks": 10000, "ms": 100 } }
  */
 struct settings {
 	struct config_limits limits;
