@@ -450,12 +450,11 @@ static int read_request(struct spawner *s)
 	n = recvmsg(s->broker_fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	if (n <= 0) {
-		broker_hung_up(s);
-		return 0;
-	}
-	n_fds = received_fds(&m, fds);
-	if (n != sizeof(rq) || (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+	/* An empty packet looks like the end of file, but may bring descriptors. */
+	n_fds = n < 0 ? 0 : received_fds(&m, fds);
+	if (n <= 0)
+		broker_hung_up(s), r = 0;
+	else if (n != sizeof(rq) || (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
 		r = refuse(s, NULL, "a request of the wrong size");
 	else
 		r = dispatch(s, &rq, fds, n_fds);

@@ -799,12 +799,26 @@ static void bad_mounts_are_refused(void **state)
 
 /* --- the broker's life, with brokers made by start_broker -------------------------------------------------------- */
 
+#define EMPTY_PACKET 200	/* sends one with a descriptor, waits until nobody has that any more, exits 0 */
+
 struct broker_script {
-	int exit_status[8];	/* of the n-th broker; 100 + SIG: dies by that signal */
+	int exit_status[8];	/* of the n-th broker; 100 + SIG: dies by that signal; EMPTY_PACKET */
 	int n_started;
 	pid_t vat;		/* in shared memory: left alive by the first broker */
 	bool vat_was_gone;
 };
+
+static _Noreturn void send_empty_packet(int fd)
+{
+	int ends[2];
+	char c;
+
+	if (pipe2(ends, O_CLOEXEC))
+		_exit(1);
+	send_bytes(fd, "", 0, &ends[1], 1);
+	close(ends[1]);
+	_exit(read(ends[0], &c, 1) != 0);
+}
 
 static void scripted_broker(struct broker_script *b, int fd)
 {
@@ -814,6 +828,8 @@ static void scripted_broker(struct broker_script *b, int fd)
 		start_probe(fd, 1, 7, &b->vat);	/* its channel stays open: only the spawner can end it */
 	else
 		b->vat_was_gone = kill(b->vat, 0) < 0 && errno == ESRCH;
+	if (status == EMPTY_PACKET)
+		send_empty_packet(fd);
 	if (status >= 100)
 		raise(status - 100);
 	_exit(status);
@@ -882,6 +898,12 @@ static void broker_that_refuses_is_not_tried_again(void **state)
 	run_script((int[]){ SPAWNER_EXIT_REFUSED }, 1, 1, 1);
 }
 
+static void empty_packets_descriptors_are_closed(void **state)
+{
+	(void)state;
+	run_script((int[]){ EMPTY_PACKET, 0 }, 2, 1, 0);
+}
+
 /* Architecture 1: its vats are reaped before the next one starts. */
 static void dead_broker_is_replaced(void **state)
 {
@@ -919,6 +941,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bad_mounts_are_refused, setup, teardown),
 		cmocka_unit_test(broker_exit_0_ends_all),
 		cmocka_unit_test(broker_that_refuses_is_not_tried_again),
+		cmocka_unit_test(empty_packets_descriptors_are_closed),
 		cmocka_unit_test(dead_broker_is_replaced),
 		cmocka_unit_test(too_many_deaths_end_all),
 	};
