@@ -122,7 +122,7 @@ static const int allowed[] = {
 	SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_wait, SYS_epoll_pwait, SYS_eventfd2, SYS_pipe2,
 	SYS_timerfd_create, SYS_timerfd_settime, SYS_timerfd_gettime, SYS_fstat,
 	SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise,
-	SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_rt_sigtimedwait, SYS_sigaltstack, SYS_tgkill,
+	SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_rt_sigtimedwait, SYS_sigaltstack,
 	SYS_futex, SYS_set_robust_list, SYS_get_robust_list, SYS_rseq, SYS_set_tid_address, SYS_arch_prctl,
 	SYS_clock_gettime, SYS_clock_getres, SYS_clock_nanosleep, SYS_nanosleep, SYS_gettimeofday, SYS_time,
 	SYS_getpid, SYS_gettid, SYS_getppid, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getresuid,
@@ -145,7 +145,7 @@ static const int allowed_host[] = {
 	SYS_fstatfs, SYS_newfstatat, SYS_statx, SYS_getcwd, SYS_chdir, SYS_fchdir, SYS_getdents, SYS_getdents64,
 	SYS_sysinfo, SYS_membarrier, SYS_memfd_create, SYS_ftruncate, SYS_fadvise64, SYS_preadv, SYS_pwrite64,
 	SYS_pipe, SYS_epoll_create, SYS_eventfd, SYS_sendfile, SYS_close_range, SYS_umask, SYS_flock,
-	SYS_execve, SYS_vfork, SYS_fork, SYS_wait4, SYS_waitid, SYS_kill, SYS_tkill, SYS_setpgid, SYS_getpgid,
+	SYS_execve, SYS_vfork, SYS_fork, SYS_wait4, SYS_waitid, SYS_kill, SYS_tkill, SYS_tgkill, SYS_setpgid, SYS_getpgid,
 	SYS_getpgrp, SYS_getsid, SYS_setsid, SYS_alarm, SYS_setitimer, SYS_getitimer, SYS_pause, SYS_signalfd4,
 	SYS_rt_sigsuspend, SYS_rt_sigpending, SYS_rt_sigqueueinfo, SYS_sched_getparam, SYS_sched_getscheduler,
 	SYS_getpriority, SYS_mincore, SYS_msync, SYS_mlock, SYS_munlock, SYS_get_mempolicy, SYS_inotify_init1,
@@ -208,6 +208,9 @@ static void rules_none(scmp_filter_ctx ctx)
 	rule_if(ctx, SCMP_ACT_ERRNO(EACCES), SYS_newfstatat, 3, SCMP_CMP_NE, AT_EMPTY_PATH, 0);
 	rule_if(ctx, SCMP_ACT_ALLOW, SYS_prlimit64, 2, SCMP_CMP_EQ, 0, 0);
 	rule_if(ctx, SCMP_ACT_ERRNO(EPERM), SYS_prlimit64, 2, SCMP_CMP_NE, 0, 0);
+	/* raise() and abort() to itself, whose pid the exec keeps. Without an own uid it could reach all of its user's. */
+	rule_if(ctx, SCMP_ACT_ALLOW, SYS_tgkill, 0, SCMP_CMP_EQ, getpid(), 0);
+	rule_if(ctx, SCMP_ACT_ERRNO(EPERM), SYS_tgkill, 0, SCMP_CMP_NE, getpid(), 0);
 	rule_if(ctx, SCMP_ACT_ALLOW, SYS_clone, 0, SCMP_CMP_MASKED_EQ, CLONE_THREAD | NEW_NAMESPACES, CLONE_THREAD);
 	rule_if(ctx, SCMP_ACT_ERRNO(EPERM), SYS_clone, 0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0);
 }

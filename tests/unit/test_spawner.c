@@ -318,6 +318,8 @@ static void vat_is_jailed(void **state)
 	expect_reply(channel, 't', "thread EAGAIN");
 	expect_reply(channel, 'i', "ioctl ENOTTY");
 	expect_reply(channel, 'd', "dup EBADF");
+	expect_reply(channel, 'k', "tgkill EPERM");	/* nobody else's, not even where pids are the host's */
+	expect_reply(channel, 'K', "tgkill ok");
 	expect_reply(channel, 'x', "execveat EBADF");	/* exec was possible once: that number is gone for ever */
 	tell(channel, 'q');
 	expect_exit(f->fd, 1, ev.pid, 7 << 8);

@@ -6,6 +6,7 @@
  *
  *	q exit(7)    f fork    o open /    w write a file    t thread    c companion fd 4
  *	x execveat of its program's fd number    X execve /bin/sh    s socket    m sendmsg    i ioctl    d dup above the limit
+ *	k signal another process    K signal itself
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -103,6 +104,8 @@ static void obey(char c)
 	case 'm': say_result("sendmsg", try_sendmsg()); break;
 	case 'i': say_result("ioctl", ioctl(STAGE_CHANNEL_FD, 0x5401, out)); break;
 	case 'd': say_result("dup", dup2(STAGE_CHANNEL_FD, STAGE_PROGRAM_FD)); break;
+	case 'k': say_result("tgkill", syscall(SYS_tgkill, getpid() + 1, getpid() + 1, 0)); break;
+	case 'K': say_result("tgkill", syscall(SYS_tgkill, getpid(), gettid(), 0)); break;
 	default: say(STAGE_CHANNEL_FD, "?");
 	}
 }
