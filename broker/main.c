@@ -6,6 +6,7 @@
  * fresh address space, so that nothing of the privileged process is left in it.
  */
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <signal.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
@@ -265,6 +266,18 @@ static int drop_capabilities(void)
 	return r;
 }
 
+/*
+ * The session keyring is kept over forks, execs and changes of uid, and whoever has it may read the keys in it, whoever
+ * they belong to. All that we start begins with an empty one, not with that of the root who called us. ENOSYS, EPERM:
+ * no keys, here or (a container's filter) for us and ours.
+ */
+static int leave_keyring(void)
+{
+	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS && errno != EPERM)
+		return error_origin(errno);
+	return 0;
+}
+
 /* --- the spawner's hooks ----------------------------------------------------------------------------------------- */
 
 static void broker_argv(struct capstand *c, char **argv)
@@ -371,6 +384,9 @@ static int prepare(struct capstand *c)
 	if (r || !c->instance.privileged)
 		return r;
 	snprintf(c->uid_base, sizeof(c->uid_base), "%u", c->instance.uids.base);
+	r = leave_keyring();
+	if (r)
+		return r;
 	r = jail_build(&c->jail);
 	if (r < 0)
 		return error_trace(r);
