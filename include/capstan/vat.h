@@ -55,8 +55,11 @@ typedef struct { const char *name; enum vat_field_type type; size_t offset; } va
 /*
  * A kind of object. `size` bytes of C memory belong to each, zeroed at first. With a state table the
  * objects are durable: the named fields are saved at the end of each crank that changed them, an object
- * keeps its identity over restarts, their continuations survive (vat_when), and fields that are not in the
- * table read 0 after a restart. Without it they die with the process. The root is there always; with a
+ * keeps its identity over restarts, and their continuations survive (vat_when). Fields that are not in the
+ * table read 0 after a restart, and whenever the object was put away between cranks to save memory (not the
+ * root, nor an object held with vat_hold(), nor one in a saved field of another that is in memory). A promise
+ * or an object without a state table in a VAT_REF field fails the method. Without a table objects die with the
+ * process. The root is there always; with a
  * state table its fields and continuations survive too.
  */
 typedef struct vat_kind {
@@ -129,7 +132,10 @@ vat_ref *vat_new(vat *v, const vat_kind *kind, const char *signature, ...);
  * promise.
  */
 void *vat_state(vat *v, vat_ref *ref, const vat_kind *kind);
-/* Replace a string that belongs to an object (a VAT_STR field, or one that fini frees); NULL clears it. */
+/*
+ * Replace a string that belongs to an object (a VAT_STR field, or one that fini frees); NULL clears it. More
+ * than 256 KiB or no UTF-8 fails the method and changes nothing.
+ */
 void vat_set_string(vat *v, char **field, const char *text);
 
 vat_ref *vat_hold(vat *v, vat_ref *ref);	/* keep past the crank; nests; returns ref */

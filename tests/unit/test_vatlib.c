@@ -195,6 +195,24 @@ VAT_METHOD(root, send_promised)
 	E(v, self->promise, "hello", "");
 	return 0;
 }
+/* What a caller wrote, beside a reference that the caller does not hold. */
+VAT_METHOD(root, relay)
+{
+	vat_ref *to;
+	vat_value *value;
+	vat_read(v, "rv", &to, &value);
+	vat_tell(v, to, "m", "rv", vat_self(v), value);
+	return 0;
+}
+VAT_METHOD(root, ask_kept)
+{
+	E(v, self->kept, "hello", "");
+	return 0;
+}
+VAT_METHOD(root, settle_kept)
+{
+	return vat_resolve(v, self->kept, "i", INT64_C(1));
+}
 VAT_METHOD(root, to_self)
 {
 	vat_ref *answer = E(v, vat_self(v), "toy", "i", INT64_C(6));
@@ -276,7 +294,8 @@ static const vat_kind Root = { "Root", sizeof(root),
 		    { "useStolen", "", NULL, use_stolen }, { "mistakes", "", NULL, mistakes }, { "twice", "", NULL, twice },
 		    { "wrongResult", "", "i", wrong_result }, { "wrongRead", NULL, NULL, wrong_read },
 		    { "leave", "", NULL, leave }, { "crash", "", NULL, crash }, { "big", "i", NULL, big },
-		    { "lengths", "v", NULL, lengths }),
+		    { "lengths", "v", NULL, lengths }, { "relay", "rv", NULL, relay }, { "askKept", "", NULL, ask_kept },
+		    { "settleKept", "", NULL, settle_kept }),
 	VAT_CONTINUATIONS({ "said", "v", NULL, said }, { "refused", "e", NULL, refused }) };
 
 static const vat_program program = { (const vat_kind *const[]){ &Root, &Thing, NULL } };
@@ -662,6 +681,97 @@ static void test_large(void **state)
 	free(body);
 }
 
+/* --- what others choose ---------------------------------------------------------------------------- */
+
+/* "head", letters, "tail": `size` bytes in all. */
+static char *padded(const char *head, const char *tail, size_t size)
+{
+	size_t h = strlen(head), t = strlen(tail);
+	char *body = malloc(size + 1);
+	assert_non_null(body);
+	memset(body, 'y', size);
+	memcpy(body, head, h);
+	memcpy(body + size - t, tail, t + 1);
+	return body;
+}
+
+/* C1: a value that names a slot it does not have does not name one of ours when it is passed on. */
+static void test_forged_slots(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	assert_string_equal(call(k, "#[\"relay\",[\"$0\",\"$1\"]]", "o-1"),
+			    "send o-1 - #[\"m\",[\"$0.Alleged: Root\",\"!$1\"]] o+0\n" OK_UNDEFINED);
+	assert_string_equal(call(k, "#[\"relay\",[\"$0\",[\"$00000000\",\"\\u00247\",\"$\\u0030\",\"&9.x\",\"$0\"]]]", "o-1"),
+			    "send o-1 - #[\"m\",[\"$0.Alleged: Root\",[\"!$00000000\",\"!\\u00247\",\"!$\\u0030\",\"!&9.x\","
+			    "\"$1\"]]] o+0 o-1\n" OK_UNDEFINED);
+	assert_string_equal(call(k, "#[\"relay\",[\"$0\",{\"$2\":1}]]", "o-1"),
+			    "send o-1 - #[\"m\",[\"$0.Alleged: Root\",{\"!$2\":1}]] o+0\n" OK_UNDEFINED);
+}
+
+/* Others' words in the sentence of an error, as long as a message can be: it is answered. */
+static void test_long_words(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	char *body = padded("#[\"", "\",[]]", WIRE_MAX_BODY);
+	assert_memory_equal(call(k, body, ""), "resolve p-1 rejected (655", 24);
+	free(body);
+	assert_string_equal(call(k, "#[\"echo\",[1]]", ""), "resolve p-1 #1");
+}
+
+/* L1: promises whose values are each other, without REF, are data: nobody looks for their end. */
+static void test_circle(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	call(k, "#[\"keep\",[\"&0\"]]", "p-5");
+	struct note notes[] = { { "p-5", 0, "#\"&0\"", "p-6" }, { "p-6", 0, "#\"&0\"", "p-5" } };
+	assert_string_equal(notify_all(k, notes, 2), "");
+	assert_string_equal(call(k, "#[\"askKept\",[]]", ""), OK_UNDEFINED);
+}
+
+/* What cannot be saved costs the caller the call, and the vat nothing. */
+static void test_unsavable(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	call(k, "#[\"make\",[5]]", "");
+	assert_string_equal(message(k, "o+d1.1", "p-1", "#[\"set\",[6,0,true,\"x\",\"$0\"]]", "o-4"),
+			    OK_UNDEFINED "\nset object.o+d1.1 #{\"n\":6,\"d\":0,\"b\":true,\"s\":\"x\",\"peer\":\"$0\"}\no-4\n"
+			    "set count.o-4 1");
+	assert_string_equal(message(k, "o+d1.1", "p-1", "#[\"set\",[6,0,true,\"x\",\"&0\"]]", "p-9"),
+			    TYPE_ERROR("Thing.peer cannot be saved: it holds a promise"));
+	assert_string_equal(message(k, "o+d1.1", "p-1", "#[\"peer\",[]]", ""), "resolve p-1 #[\"x\",\"$0\"] o-4");
+	char *body = padded("#[\"set\",[6,0,true,\"", "\",\"$0\"]]", WIRE_MAX_BODY);
+	assert_string_equal(message(k, "o+d1.1", "p-1", body, "o-4"), TYPE_ERROR("a string to keep is too long"));
+	free(body);
+	assert_string_equal(message(k, "o+d1.1", "p-1", "#[\"peer\",[]]", ""), "resolve p-1 #[\"x\",\"$0\"] o-4");
+}
+
+/* A value that was as large as can be and grows when its references are named anew. */
+static void test_grown(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	call(k, "#[\"keep\",[\"&0\"]]", "p-5");
+	char *body = padded("#[\"$0\",\"", "\"]", WIRE_MAX_BODY);
+	assert_string_equal(notify(k, "p-5", 0, body, "o+0"), "");
+	free(body);
+	assert_string_equal(call(k, "#[\"kept\",[]]", ""), ERROR("the value of a promise grew too large to be sent on"));
+	assert_string_equal(call(k, "#[\"echo\",[1]]", ""), "resolve p-1 #1");
+}
+
+/* P3: a result that the method held as a promise and settled itself is settled once. */
+static void test_own_result(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	call(k, "#[\"keep\",[\"&0\"]]", "p-5");
+	assert_string_equal(message(k, "o+0", "p-5", "#[\"settleKept\",[]]", ""), "resolve p-5 #1");
+	assert_string_equal(call(k, "#[\"kept\",[]]", ""), "resolve p-1 #1");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -669,7 +779,8 @@ int main(void)
 		T(test_echo), T(test_signatures), T(test_mistakes), T(test_durable), T(test_kind_changed), T(test_ephemeral),
 		T(test_held_export), T(test_imports), T(test_baggage), T(test_own_in_baggage), T(test_own_promise),
 		T(test_rejected_promise), T(test_forwarding), T(test_notify_batch), T(test_to_self), T(test_durable_continuation), T(test_stale),
-		T(test_exit), T(test_large),
+		T(test_exit), T(test_large), T(test_forged_slots), T(test_long_words), T(test_circle), T(test_unsavable),
+		T(test_grown), T(test_own_result),
 	};
 	return cmocka_run_group_tests_name("vatlib", tests, NULL, NULL);
 }

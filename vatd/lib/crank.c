@@ -180,6 +180,7 @@ bool call_method(vat *v, struct object *self, const vat_method *row, vat_fn *fn,
 		 struct vat_value args, bool single, struct encoder *answer)
 {
 	struct call outer = v->call;
+	struct object *touched_before = v->touched;
 	char problem[200];
 	bool fulfilled;
 
@@ -194,6 +195,7 @@ bool call_method(vat *v, struct object *self, const vat_method *row, vat_fn *fn,
 		if (r != 0 && !v->call.failed)
 			call_fail(v, "Error", "%s failed", call_name(v));
 	}
+	objects_admit(v, self, touched_before);
 	fulfilled = !v->call.failed;
 	if (!v->call.returned)
 		jtext_put(&answer->text, "\"#undefined\"", 12);
@@ -275,7 +277,8 @@ static void deliver_message(vat *v, const struct wire_frame *f)
 	if (result)
 		result->ours = true;	/* known already: we decide it from now on */
 	bool fulfilled = run_message(v, target, f, answer);
-	if (wants_answer)
+	/* A promise that the method held it may have settled itself. */
+	if (wants_answer && !(result && result->state != UNRESOLVED))
 		promise_resolve_vref(v, f->message.result, !fulfilled, answer);
 	else if (!fulfilled)
 		vat_warn(v, "a message without result failed: %.*s", (int)answer->text.len, answer->text.data);

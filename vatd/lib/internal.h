@@ -251,6 +251,8 @@ struct object *object_new(vat *v, const vat_kind *kind, vat_ref *ref);
 struct object *object_from_self(vat *v, void *self, const char *where);
 const vat_method *object_method(const struct object *o, const char *name, bool continuation);
 void object_touch(vat *v, struct object *o);
+/* A method ran: what it put into fields and cannot be saved fails it. `before`: was touched already. */
+void objects_admit(vat *v, struct object *self, const struct object *before);
 void objects_save(vat *v);				/* end of crank */
 void object_delete(vat *v, vat_ref *ref);		/* with its state in the store */
 void object_unload(vat *v, struct object *o);
@@ -289,6 +291,7 @@ bool decode_args(vat *v, const struct vat_value *args, bool single, const char *
 
 /* value.c */
 vat_ref *value_ref(const struct vat_value *value);	/* NULL: not a reference */
+bool value_malformed_ref(const struct vat_value *string);	/* written as one, and its number names no slot */
 char *value_string(vat *v, const struct vat_value *value, size_t *lenp);	/* decoded, unescaped; NULL: not a string */
 bool value_is_bigint(const char *s, size_t len);
 bool value_error(vat *v, const struct vat_value *value, const char **namep, const char **messagep);

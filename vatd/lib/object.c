@@ -7,6 +7,8 @@
  */
 #include "internal.h"
 
+#define MAX_STRING	(256u << 10)	/* bytes of a string field: several fit a message however they are escaped */
+
 /* --- kinds ---------------------------------------------------------------------------------------- */
 
 static const char *const field_types[] = {
@@ -283,6 +285,32 @@ static void save_state(vat *v, struct object *o)
 	encoder_end(v, e);
 }
 
+/*
+ * Callers choose what a method is given: a promise where it counted on an object must cost the caller its
+ * call, not the vat its life when the crank ends.
+ */
+static void admit(vat *v, struct object *o)
+{
+	size_t i = 0;
+	for (const vat_field *f = o->kind->state; f && f->name; f++) {
+		if (f->type != VAT_FIELD_REF)
+			continue;
+		vat_ref **field = field_at(o, f), *before = o->fields[i++];
+		if (!*field || *field == before || (*field)->kind == REF_FREE || ref_survives(*field))
+			continue;
+		call_fail(v, "TypeError", "%s.%s cannot be saved: it holds %s", o->kind->name, f->name,
+			  ref_describe(v, *field));
+		*field = before;
+	}
+}
+
+void objects_admit(vat *v, struct object *self, const struct object *before)
+{
+	admit(v, self);
+	for (struct object *o = v->touched; o && o != before; o = o->next_touched)
+		admit(v, o);
+}
+
 void objects_save(vat *v)
 {
 	for (struct object *o; (o = v->touched);) {
@@ -483,6 +511,10 @@ void *vat_state(vat *v, vat_ref *ref, const vat_kind *kind)
 void vat_set_string(vat *v, char **field, const char *text)
 {
 	size_t len = text ? strlen(text) : 0;
+	if (len > MAX_STRING || (text && !jtext_is_utf8(text, len))) {	/* else the crank could not end */
+		call_fail(v, "TypeError", "a string to keep is %s", len > MAX_STRING ? "too long" : "not UTF-8");
+		return;
+	}
 	char *copy = text ? vat_alloc(v, len + 1) : NULL;
 	if (text)
 		memcpy(copy, text, len);

@@ -301,6 +301,16 @@ static void emit_resolve(vat *v, vref_t vref, bool rejected, const struct encode
 	channel_pack(v);
 }
 
+/* Numbered anew and named anew a value can be longer than it came. */
+static void must_fit(vat *v, bool *rejectedp, struct encoder *e)
+{
+	if (e->text.len <= WIRE_MAX_BODY)
+		return;
+	encoder_reset(v, e);
+	encode_error(e, "Error", "the value of a promise grew too large to be sent on");
+	*rejectedp = true;
+}
+
 /*
  * What settling with this value comes to: a value that is exactly a settled promise is that promise's
  * outcome; one that is an unresolved promise is forwarding, and that promise returns.
@@ -317,6 +327,7 @@ static vat_ref *outcome(vat *v, bool *rejectedp, struct encoder *e)
 	*rejectedp = p->state == REJECTED;
 	encoder_reset(v, e);
 	encode_value(v, e, &value);
+	must_fit(v, rejectedp, e);
 	return NULL;
 }
 
@@ -419,8 +430,10 @@ void promise_emit_reexported(vat *v)
 			vat_ref *p = v->reexported[i];
 			struct vat_value value = settled_view(p->value);
 			struct encoder *e = encoder_begin(v);
+			bool rejected = p->state == REJECTED;
 			encode_value(v, e, &value);
-			put_resolution(v, p->vref, p->state == REJECTED, e);
+			must_fit(v, &rejected, e);
+			put_resolution(v, p->vref, rejected, e);
 			encoder_end(v, e);
 		}
 		wire_end(&v->out);
@@ -540,24 +553,25 @@ static vat_ref *rejected_new(vat *v, const char *name, const char *message)
 	return p;
 }
 
-/* Where a message to this reference goes now; NULL: nowhere, and *answerp is the rejection. */
+/*
+ * Where a message to this reference goes now; NULL: nowhere, and *answerp is the rejection. A promise as the
+ * value is data too, as the kernel has it: who wants to be followed says REF, and then we see where it led.
+ * Such values may name each other in a circle.
+ */
 static vat_ref *route(vat *v, vat_ref *target, vat_ref **answerp)
 {
 	target = ref_settled_link(target);
-	while (promise_is_settled(target)) {
-		struct vat_value value = settled_view(target->value);
-		vat_ref *r = value_ref(&value);
-		if (target->state == REJECTED) {
-			*answerp = target;
-			return NULL;
-		}
-		if (!r) {
-			*answerp = rejected_new(v, "TypeError", "the target of the message is a promise for data");
-			return NULL;
-		}
-		target = ref_settled_link(r);
-	}
-	return target;
+	if (!promise_is_settled(target))
+		return target;
+	struct vat_value value = settled_view(target->value);
+	vat_ref *r = value_ref(&value);
+	if (target->state == REJECTED)
+		*answerp = target;
+	else if (!r || r->kind == REF_A_PROMISE)
+		*answerp = rejected_new(v, "TypeError", "the target of the message is a promise for data");
+	else
+		return r;
+	return NULL;
 }
 
 static void emit_send(vat *v, vat_ref *target, vref_t result, const struct encoder *e)

@@ -10,6 +10,7 @@
 #define MAX_MEMBERS	64			/* of one record in a signature */
 #define KEEP_TEXT	(256u << 10)		/* a larger buffer is given back after use */
 #define SAFE_INTEGER	(INT64_C(1) << 53)
+#define MAX_SENTENCE	(64u << 10)		/* bytes of an error's message */
 
 /* --- encoders ------------------------------------------------------------------------------------- */
 
@@ -65,12 +66,20 @@ void encode_string(struct encoder *e, const char *s, size_t len)
 	jtext_char(&e->text, '"');
 }
 
-/* Text of our own making: shortened to what is UTF-8, never refused. */
+/*
+ * Text of our own making: shortened to what is UTF-8 and not long, never refused. Others' words stand in it (a
+ * method's name, a reason), and with them it must still fit a message.
+ */
 static void encode_sentence(struct encoder *e, const char *s)
 {
-	size_t len = strlen(s);
-	while (len && !jtext_is_utf8(s, len))
-		len--;
+	size_t len = 0, n;
+	while (s[len]) {
+		for (n = 1; n < 4 && !jtext_is_utf8(s + len, n) && s[len + n]; n++)
+			;
+		if (len + n > MAX_SENTENCE || !jtext_is_utf8(s + len, n))
+			break;
+		len += n;
+	}
 	encode_string(e, s, len);
 }
 
@@ -111,7 +120,11 @@ void encode_ref(vat *v, struct encoder *e, vat_ref *r)
 	jtext_char(&e->text, '"');
 }
 
-/* Copy a value from another text; its slots get numbers of this one. */
+/*
+ * Copy a value from another text; its slots get numbers of this one. What looks like a reference and is none
+ * there (its number names no slot) would name one of ours here, which its author may not even hold: it becomes
+ * a plain string.
+ */
 void encode_value(vat *v, struct encoder *e, const vat_value *value)
 {
 	const char *p = value->at, *end = jtext_skip(p, value->end), *from = p;
@@ -134,6 +147,10 @@ void encode_value(vat *v, struct encoder *e, const vat_value *value)
 				jtext_put(&e->text, from, (size_t)(p - from));
 				encode_ref(v, e, r);
 				from = after;
+			} else if (value_malformed_ref(&string)) {
+				jtext_put(&e->text, from, (size_t)(p - from));
+				jtext_put(&e->text, "\"!", 2);
+				from = p + 1;
 			}
 		}
 		p = after;

@@ -58,6 +58,13 @@ vat_ref *value_ref(const struct vat_value *value)
 	return value->slots[n];
 }
 
+bool value_malformed_ref(const struct vat_value *string)
+{
+	char head[16];
+	const char *s = string_head(string->at, head);
+	return (*s == '$' || *s == '&') && !value_ref(string);
+}
+
 char *value_string(vat *v, const struct vat_value *value, size_t *lenp)
 {
 	if (jtext_kind(value->at) != '"')
