@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@
 
 #define MAX_FDS		(2 + SPAWN_MAX_FILES)
 #define MAX_ARGS	256u
+#define ORPHAN_ROUNDS	1000u	/* a process that forks faster than it can be killed does not hold up our end */
 #define REQUIRED_SEALS	(F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK)
 
 /* --- events to the broker ---------------------------------------------------------------------------------------- */
@@ -569,6 +571,51 @@ static void check_deadline(struct spawner *s)
 	s->stop_deadline_ns = 0;
 }
 
+/* --- orphans ----------------------------------------------------------------------------------------------------- */
+
+/*
+ * A vat's pid namespace takes with it what the vat started. Where there is none (not as root, or the host refuses), and
+ * for what a broker in wrong hands started, we are the reaper: it becomes our child when its parent ends, and is killed
+ * unless it is in the session of a vat that lives. One that made its own session is killed all the sooner.
+ */
+static bool is_ours(const struct spawner *s, pid_t pid)
+{
+	pid_t session;
+
+	if (pid == s->broker_pid || pid == s->fs_pid)
+		return true;
+	for (size_t i = 0; i < s->n_vats; i++)
+		if (s->vats[i].pid == pid)
+			return true;
+	session = getsid(pid);
+	for (size_t i = 0; i < s->n_vats; i++)
+		if (s->vats[i].pid == session)
+			return true;
+	return false;
+}
+
+/* Returns how many. */
+static size_t kill_orphans(const struct spawner *s)
+{
+	_cleanup_(fclosep) FILE *f = fopen("/proc/thread-self/children", "re");
+	size_t n = 0;
+	pid_t pid;
+
+	while (f && fscanf(f, "%d", &pid) == 1)
+		if (!is_ours(s, pid)) {
+			kill(pid, SIGKILL);	/* our child until we reap it, so this is still it */
+			n++;
+		}
+	return n;
+}
+
+/* When nothing else is left: each death may bring its own children to us. */
+static void end_orphans(const struct spawner *s)
+{
+	for (unsigned i = 0; i < ORPHAN_ROUNDS && kill_orphans(s); i++)
+		waitpid(-1, NULL, 0);
+}
+
 /* --- children that ended ----------------------------------------------------------------------------------------- */
 
 static int vat_exited(struct spawner *s, struct spawner_vat *v, int status)
@@ -607,6 +654,7 @@ static int reap(struct spawner *s)
 				}
 		}
 	}
+	kill_orphans(s);
 	return r;
 }
 
@@ -634,6 +682,8 @@ int spawner_init(struct spawner *s, const struct spawner_config *config, int bro
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGCHLD);
 	if (sigprocmask(SIG_BLOCK, &set, NULL))
+		return error_origin(errno);
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 		return error_origin(errno);
 	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (s->signal_fd < 0)
@@ -684,6 +734,7 @@ int spawner_run(struct spawner *s)
 		r = round_of_loop(s);
 		if (r || !drained(s))
 			continue;
+		end_orphans(s);
 		if (!s->restart)
 			return s->exit_status;
 		s->stop_deadline_ns = 0;
@@ -705,6 +756,10 @@ void spawner_deinit(struct spawner *s)
 		waitpid(s->broker_pid, NULL, 0);
 	if (s->fs_pid)
 		waitpid(s->fs_pid, NULL, 0);
+	s->broker_pid = s->fs_pid = 0;
+	s->n_vats = 0;
+	if (s->config)
+		end_orphans(s);
 	closep(&s->broker_fd);
 	closep(&s->signal_fd);
 	free(s->vats);

@@ -8,6 +8,7 @@
  *  - at most one live process per vat number and per uid offset; "live" ends when it is reaped, not when it is killed;
  *  - SPAWN_EXITED follows SPAWN_STARTED for each vat, and events keep their order;
  *  - a broker begins with no vat and no capstan-fs alive: those of a dead broker are killed and reaped first;
+ *  - what a vat or broker started does not outlive it, with or without a pid namespace;
  *  - the spawner never waits for the broker: while events cannot be sent no request is read, so at most one event per
  *    live process, and two more, ever wait.
  *

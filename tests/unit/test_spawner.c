@@ -802,9 +802,10 @@ static void bad_mounts_are_refused(void **state)
 /* --- the broker's life, with brokers made by start_broker -------------------------------------------------------- */
 
 #define EMPTY_PACKET 200	/* sends one with a descriptor, waits until nobody has that any more, exits 0 */
+#define ORPHANS 201		/* starts a script that starts processes, kills it, waits until all are gone, exits 0 */
 
 struct broker_script {
-	int exit_status[8];	/* of the n-th broker; 100 + SIG: dies by that signal; EMPTY_PACKET */
+	int exit_status[8];	/* of the n-th broker; 100 + SIG: dies by that signal; EMPTY_PACKET, … */
 	int n_started;
 	pid_t vat;		/* in shared memory: left alive by the first broker */
 	bool vat_was_gone;
@@ -822,6 +823,26 @@ static _Noreturn void send_empty_packet(int fd)
 	_exit(read(ends[0], &c, 1) != 0);
 }
 
+/* Its channel ends when the last process that has it does. */
+static _Noreturn void make_orphans(int fd)
+{
+	static const char script[] = "#!/bin/sh\nsh -c 'sleep 999 & sleep 999' &\nsetsid sleep 999 &\necho up >&3\nexec sleep 999\n";
+	struct spawn_request rq = vat_request(2, 8), end = { .op = SPAWN_KILL, .vat = 2, .incarnation = 3 };
+	struct spawn_event ev;
+	char text[16];
+	int channel;
+
+	rq.runtime = RUNTIME_HOST;
+	channel = start_with(fd, &rq, sealed(-1, script, SEALS), &ev);
+	assert_string_equal(ev.text, "");
+	hear(channel, text, sizeof(text));
+	assert_string_equal(text, "up\n");
+	request(fd, &end, NULL, 0);
+	expect_exit(fd, 2, ev.pid, SIGKILL);
+	hear(channel, text, sizeof(text));
+	_exit(text[0] != '\0');
+}
+
 static void scripted_broker(struct broker_script *b, int fd)
 {
 	int status = b->exit_status[b->n_started - 1];
@@ -832,6 +853,8 @@ static void scripted_broker(struct broker_script *b, int fd)
 		b->vat_was_gone = kill(b->vat, 0) < 0 && errno == ESRCH;
 	if (status == EMPTY_PACKET)
 		send_empty_packet(fd);
+	if (status == ORPHANS)
+		make_orphans(fd);
 	if (status >= 100)
 		raise(status - 100);
 	_exit(status);
@@ -906,6 +929,12 @@ static void empty_packets_descriptors_are_closed(void **state)
 	run_script((int[]){ EMPTY_PACKET, 0 }, 2, 1, 0);
 }
 
+static void what_a_vat_started_ends_with_it(void **state)
+{
+	(void)state;
+	run_script((int[]){ ORPHANS, 0 }, 2, 1, 0);
+}
+
 /* Architecture 1: its vats are reaped before the next one starts. */
 static void dead_broker_is_replaced(void **state)
 {
@@ -944,6 +973,7 @@ int main(void)
 		cmocka_unit_test(broker_exit_0_ends_all),
 		cmocka_unit_test(broker_that_refuses_is_not_tried_again),
 		cmocka_unit_test(empty_packets_descriptors_are_closed),
+		cmocka_unit_test(what_a_vat_started_ends_with_it),
 		cmocka_unit_test(dead_broker_is_replaced),
 		cmocka_unit_test(too_many_deaths_end_all),
 	};
