@@ -403,7 +403,10 @@ static int read_next(struct kernel *k, struct vat *v, const struct wire_bytes *k
 	return 0;
 }
 
-/* The vat's next import after `from` (objects and promises), or the first. */
+/*
+ * The vat's next imported object or promise after `from`, or the first. Promises also under the vat's own numbers:
+ * answers that an earlier incarnation asked for and did not subscribe to stand in the clist until somebody does.
+ */
 static int read_clist(struct kernel *k, struct vat *v, vref_t from, struct wire_buf *b)
 {
 	uint64_t at = vref_is_none(from) ? 0 : from.bits + 1;
@@ -413,17 +416,12 @@ static int read_clist(struct kernel *k, struct vat *v, vref_t from, struct wire_
 	kref_t kref;
 	int r;
 
-	for (;;) {
-		/* Imports are the two runs with the sign bit; step over the runs of exports without walking them. */
-		if (!(at & REF_MINUS))
-			at = (at & REF_PROMISE) | REF_MINUS;
-		r = clist_next(k, e, at, &vref, &kref, &reachable);
-		if (r < 0)
-			return r;
-		if (r > 0 || vref_is_import(vref))
-			break;
-		at = vref.bits;
-	}
+	/* The runs are o+, o-, p+, p-: step over the first without walking it. */
+	if (!(at & (REF_PROMISE | REF_MINUS)))
+		at = REF_MINUS;
+	r = clist_next(k, e, at, &vref, &kref, &reachable);
+	if (r < 0)
+		return r;
 	begin_value(k, v, b, r == 0, r == 0 && reachable, r == 0 ? vref.bits : 0);
 	wire_put_bytes(b, NULL, 0);
 	wire_put_bytes(b, NULL, 0);

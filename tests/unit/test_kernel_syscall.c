@@ -344,7 +344,7 @@ static void test_vatstore(void **state)
 	expect_nothing();
 }
 
-/* V5: the next own import and its flag, tentative ones not yet */
+/* V5: the next own import and its flag, tentative ones not yet; then the promises, also by the vat's own numbers */
 static void test_clist_get_next(void **state)
 {
 	(void)state;
@@ -358,7 +358,8 @@ static void test_clist_get_next(void **state)
 	ANSWER("clist", "storeValue reachable o-1 '' ''");
 	ANSWER("clist o-1", "storeValue found o-2 '' ''");
 	ANSWER("clist o-2", "storeValue reachable o-3 '' ''");
-	ANSWER("clist o-3", "storeValue none o+0 '' ''");
+	ANSWER("clist o-3", "storeValue reachable p+3 '' ''");
+	ANSWER("clist p+3", "storeValue none o+0 '' ''");
 	ANSWER("clist p-5", "storeValue none o+0 '' ''");
 	play("a", "done", NULL);
 	act("c", "send o+0 #self [] p+1", "subscribe p+1", NULL);
