@@ -472,6 +472,7 @@ static int broker_begin(struct spawner *s)
 	int r;
 
 	s->phase = SPAWNER_RUNNING;
+	s->broker_killed = false;
 	r = s->config->start_broker(s->config->ctx, &s->broker_fd, &s->broker_pid);
 	if (r)
 		return error_trace(r);
@@ -566,9 +567,17 @@ static void check_deadline(struct spawner *s)
 {
 	if (!s->stop_deadline_ns || now_monotonic_ns() < s->stop_deadline_ns || !s->broker_pid)
 		return;
-	log_warn("the broker did not leave within %u s: killed", SPAWNER_STOP_MS / 1000);
-	kill(s->broker_pid, SIGKILL);
-	s->stop_deadline_ns = 0;
+	if (!s->broker_killed) {
+		log_warn("the broker did not leave within %u s: killed", SPAWNER_STOP_MS / 1000);
+		kill(s->broker_pid, SIGKILL);
+		s->broker_killed = true;
+		s->stop_deadline_ns = now_monotonic_ns() + SPAWNER_KILL_MS * 1000000ull;
+		return;
+	}
+	/* A thread that copies a client's file from a FUSE server that hangs does not die before that answers. */
+	log_err("the broker (pid %d) hangs in the kernel and is left behind", s->broker_pid);
+	s->broker_pid = 0;
+	drain(s, false, 1);
 }
 
 /* --- orphans ----------------------------------------------------------------------------------------------------- */
@@ -609,11 +618,17 @@ static size_t kill_orphans(const struct spawner *s)
 	return n;
 }
 
-/* When nothing else is left: each death may bring its own children to us. */
+/* When nothing else is left: each death may bring its own children to us. One that hangs in the kernel is left. */
 static void end_orphans(const struct spawner *s)
 {
+	const struct timespec patience = { .tv_sec = 1 };
+	sigset_t child;
+
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
 	for (unsigned i = 0; i < ORPHAN_ROUNDS && kill_orphans(s); i++)
-		waitpid(-1, NULL, 0);
+		if (waitpid(-1, NULL, WNOHANG) == 0 && sigtimedwait(&child, NULL, &patience) < 0 && errno == EAGAIN)
+			return;
 }
 
 /* --- children that ended ----------------------------------------------------------------------------------------- */

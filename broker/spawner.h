@@ -26,6 +26,7 @@
 #include "spawn.h"
 
 #define SPAWNER_STOP_MS		10000u	/* for the broker to commit and leave after SPAWN_STOP */
+#define SPAWNER_KILL_MS		2000u	/* for it to be gone after SIGKILL */
 #define SPAWNER_DEATH_WINDOW_S	60u
 #define SPAWNER_MAX_DEATHS	1000u
 #define SPAWNER_EXIT_REFUSED	3	/* the broker's "I cannot start, do not try again" */
@@ -76,6 +77,7 @@ struct spawner {
 	struct spawn_event *events;	/* not yet sent, in order */
 	size_t n_events, events_size;
 	uint64_t stop_deadline_ns;
+	bool broker_killed;		/* by us, at its deadline */
 	uint64_t deaths_ns[SPAWNER_MAX_DEATHS];	/* a ring of the last deaths */
 	unsigned n_deaths;
 	bool restart;			/* DRAINING: what follows */
