@@ -207,12 +207,12 @@ static int serve(struct kernel *k)
 		if (r < 0)
 			return r;
 		advance_clock(k, &last, waited);
+		process_lease_expire();
 		r = step(k, &more);
 		if (r < 0)
 			return r;
 		if (last - checked >= TICK_MS * UINT64_C(1000000)) {
 			checked = last;
-			process_lease_expire();
 			r = check_deadlines(k);
 			if (r < 0)
 				return r;

@@ -566,7 +566,7 @@ static int load(int from, int to, const uint8_t *hash, uint64_t *sizep)
 /* Every vat costs descriptors: running out of them fails one spawn, never the broker (L1). */
 static bool is_shortage(int e)
 {
-	return e == EMFILE || e == ENFILE || e == ENOMEM;
+	return e == EMFILE || e == ENFILE || e == ENOMEM || e == EACCES || e == EPERM;	/* the last: vm.memfd_noexec */
 }
 
 static int open_memfd(struct code_store *cs, const uint8_t *hash, int *fdp, uint64_t *sizep)

@@ -45,6 +45,10 @@ static int open_folder(const char *path, mode_t mode, int *fdp)
 		log_err("%s belongs to uid %u, not to %u who runs capstand", plain, st.st_uid, geteuid());
 		return INSTANCE_E_REFUSED;
 	}
+	if (st.st_mode & S_ISVTX) {	/* /tmp and its like: everybody's, and to stay so */
+		log_err("%s is a folder shared by all; give a folder below it", plain);
+		return INSTANCE_E_REFUSED;
+	}
 	if (fchmod(fd, mode)) {	/* against the umask, and what an older run left */
 		log_err("cannot change the mode of %s: %s", plain, strerror(errno));
 		return INSTANCE_E_REFUSED;

@@ -97,7 +97,7 @@ static int open_code(struct kernel *k, const struct vat *v, int *fds, size_t *n_
 			return error_trace(r);
 		if (r > 0) {
 			if (r == CODE_E_RESOURCES)
-				snprintf(why, size, "no descriptor or memory left for its program");
+				snprintf(why, size, "its program cannot be loaded now: no descriptor or memory left, or memfds may not be executed");
 			else
 				snprintf(why, size, "%s is not in the code store", text);
 			return r;
