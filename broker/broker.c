@@ -65,9 +65,13 @@ static int run_services(struct kernel *k, bool *morep)
 /* Give work to every vat that can take some. */
 static int run_vats(struct kernel *k)
 {
-	while (k->ready_first && !(k->serial && k->n_in_flight)) {
-		struct vat *v = k->ready_first;
+	struct vat *last = k->ready_last, *v = NULL;
+
+	/* Once through the list: who becomes ready meanwhile has his turn in the next round, after the sockets. */
+	while (k->ready_first && v != last && !(k->serial && k->n_in_flight)) {
 		int r;
+
+		v = k->ready_first;
 
 		k->ready_first = v->next_ready;
 		if (!k->ready_first)
@@ -140,13 +144,14 @@ static int commit_if_due(struct kernel *k, bool more)
 
 static int timeout_ms(const struct kernel *k, bool more)
 {
+	bool outside = control_has_output(k->control) || k->n_effects || k->want_processes;
 	int lease = process_lease_timeout_ms(), t = -1;
 
 	if (more || (k->ready_first && !(k->serial && k->n_in_flight)))
 		return 0;
-	if (k->n_in_flight || k->n_pings || k->stopping)
+	if (k->n_in_flight || k->n_pings || k->stopping || k->dirty_since_ns)
 		t = TICK_MS;
-	if (k->dirty_since_ns)
+	if (k->dirty_since_ns && outside)
 		t = 1;
 	if (lease >= 0 && (t < 0 || lease < t))
 		t = lease;

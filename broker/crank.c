@@ -428,7 +428,6 @@ int crank_prepare(struct kernel *k, struct vat *v)
 		return r;
 	}
 	c->state = CRANK_IN_FLIGHT;
-	c->started_ns = k->broker_ns;
 	c->deadline_ns = v->limits.deadline_ns ? k->broker_ns + v->limits.deadline_ns : 0;
 	k->n_in_flight++;
 	r = channel_send(&v->channel, &b);
@@ -450,7 +449,6 @@ static int apply_message(struct kernel *k, struct vat *v)
 		if (r < 0)
 			return r;
 	}
-	k->stats.n_delivered_messages++;
 	r = queue_remove(k, e.bits, i->seq);
 	return r < 0 ? r : item_count(k, i, -1);
 }
@@ -464,7 +462,6 @@ static int apply_notify(struct kernel *k, struct vat *v)
 	size_t i;
 	int r;
 
-	k->stats.n_notifies++;
 	for (i = 0; i < c->listed.n; i++) {
 		kref_t ref = { c->listed.v[i] };
 
@@ -509,7 +506,6 @@ static int apply_delivery(struct kernel *k, struct vat *v)
 	case WORK_NOTIFY:
 		return apply_notify(k, v);
 	case WORK_GC:
-		k->stats.n_gc += c->listed.n;
 		return gc_apply(k, v, c->gc, &c->listed);
 	case WORK_REAP:
 		row->flags &= ~VAT_F_REAP;
@@ -562,6 +558,9 @@ static int finish(struct kernel *k, struct vat *v)
 
 	k->n_in_flight--;
 	k->stats.n_cranks++;
+	k->stats.n_delivered_messages += v->crank.work == WORK_MESSAGE;
+	k->stats.n_notifies += v->crank.work == WORK_NOTIFY;
+	k->stats.n_gc += v->crank.work == WORK_GC ? v->crank.listed.n : 0;
 	k->cranks_since_commit++;
 	crank_reset(&v->crank);
 	vat_ready(k, v);

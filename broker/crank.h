@@ -39,7 +39,6 @@ struct crank {
 	bool read_in_packet;		/* a read came in the packet being handled */
 	struct omap *writes;		/* buffered vatstore changes, for the crank's own reads */
 	uint64_t deadline_ns;		/* broker clock; 0 none */
-	uint64_t started_ns;
 };
 
 /* How a finished crank went; negative errors apart. */

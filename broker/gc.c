@@ -267,7 +267,7 @@ int gc_apply(struct kernel *k, struct vat *v, enum gc_type type, const struct u6
 	return 0;
 }
 
-int gc_purge(struct kernel *k, endpoint_t e, unsigned budget, bool *donep)
+int gc_purge(struct kernel *k, endpoint_t e, unsigned *budget, bool *donep)
 {
 	const void *key, *val;
 	size_t key_len, len;
@@ -275,8 +275,9 @@ int gc_purge(struct kernel *k, endpoint_t e, unsigned budget, bool *donep)
 	int r;
 
 	*donep = false;
-	while (budget--) {
-		r = store_next(k->store, T_GC, at, key_u64(at, e.bits), true, &key, &key_len, &val, &len);
+	key_u64_u8_u64(at, e.bits, 0, 0);
+	for (; *budget; --*budget) {
+		r = store_next(k->store, T_GC, at, 17, false, &key, &key_len, &val, &len);
 		if (r < 0)
 			return error_trace(r);
 		if (r == STORE_NOT_FOUND || get_be64(key) != e.bits) {

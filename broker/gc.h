@@ -21,7 +21,7 @@ int gc_pick(struct kernel *k, struct vat *v, enum gc_type *typep, struct u64_lis
 int gc_forget_stale(struct kernel *k, struct vat *v);
 /* G3: the kernel's side of a delivered action. Inside the savepoint. */
 int gc_apply(struct kernel *k, struct vat *v, enum gc_type type, const struct u64_list *krefs);
-/* Up to `budget` rows of a vat that is gone; *donep when none is left. */
-int gc_purge(struct kernel *k, endpoint_t e, unsigned budget, bool *donep);
+/* Up to *budget rows of a vat that is gone, charged to it; *donep when none is left. */
+int gc_purge(struct kernel *k, endpoint_t e, unsigned *budget, bool *donep);
 
 #endif

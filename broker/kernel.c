@@ -67,6 +67,7 @@ int kernel_savepoint(struct kernel *k)
 	k->in_savepoint = true;
 	k->mark_settled_calls = k->settled_calls.n;
 	k->mark_effects = k->n_effects;
+	k->mark_dropped_sends = k->stats.n_dropped_sends;
 	k->mark_service_queue = k->n_service_queue;
 	k->n_moved = k->moved_bytes = k->n_hops = 0;
 	return 0;
@@ -103,6 +104,7 @@ int kernel_rollback(struct kernel *k)
 	vat_edits_undo(k);
 	k->touched.n = 0;
 	k->settled_calls.n = k->mark_settled_calls;
+	k->stats.n_dropped_sends = k->mark_dropped_sends;
 	k->n_service_queue = k->mark_service_queue;
 	/* Effects of an undone crank never happen; their arguments are heap blocks. */
 	while (k->n_effects > k->mark_effects)

@@ -71,12 +71,12 @@ struct kernel {
 	/* Outside the savepoint. */
 	uint64_t next_object, next_promise, next_vat, next_subcluster, next_seq, next_uid, next_delivery;
 	uint64_t next_host_call;
-	bool counters_dirty;
 
 	bool in_savepoint;
 	struct u64_list touched;	/* krefs whose counts changed since the savepoint: examined by gc (G1) */
 	struct u64_list settled_calls;	/* numbers of host calls whose promise settled */
 	size_t mark_settled_calls, mark_effects;	/* lengths at the savepoint */
+	uint64_t mark_dropped_sends;
 	uint64_t n_moved, moved_bytes;	/* waiting messages moved or refused since the savepoint (router.c) */
 	uint64_t n_hops;		/* promises walked over since then, looking for loops */
 	uint64_t n_service_queue, mark_service_queue;	/* items in the queue of `k` */

@@ -638,18 +638,9 @@ int launch_vat_failed(struct kernel *k, struct vat *v)
 	return 0;
 }
 
-int launch_vat_gone(struct kernel *k, struct vat *v)
+void launch_vat_ended(struct kernel *k)
 {
-	(void)v;
 	k->launch_work = true;
-	return 0;
-}
-
-int launch_vat_swept(struct kernel *k, struct vat *v)
-{
-	(void)v;
-	k->launch_work = true;
-	return 0;
 }
 
 /* Roots and bootstrap results were held for the subcluster's life. */

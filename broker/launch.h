@@ -28,8 +28,7 @@ int launch_begin(struct kernel *k, struct config *config, const json_t *json, co
 /* What happened to a vat; each may only note it. */
 int launch_vat_started(struct kernel *k, struct vat *v);	/* its startVat was applied */
 int launch_vat_failed(struct kernel *k, struct vat *v);		/* it was terminated; inside a savepoint */
-int launch_vat_gone(struct kernel *k, struct vat *v);		/* its process was reaped */
-int launch_vat_swept(struct kernel *k, struct vat *v);
+void launch_vat_ended(struct kernel *k);				/* one was reaped, or swept */
 
 /* From the main loop: carry out what was noted. */
 int launch_pump(struct kernel *k);

@@ -96,7 +96,8 @@ static int process_gone(struct kernel *k, struct vat *v)
 		if (r < 0)
 			return r;
 	}
-	return launch_vat_gone(k, v);
+	launch_vat_ended(k);
+	return 0;
 }
 
 static unsigned recent_deaths(const struct kernel *k, const struct row_vat *row, uint64_t now_us)
@@ -409,7 +410,7 @@ int vat_restart(struct kernel *k, struct vat *v)
 {
 	int r = change_incarnation(k, v, VAT_STARTING, NULL);
 
-	return r < 0 ? r : vat_end_process(k, v, FATE_RESTART, "restarted by request");
+	return r < 0 ? r : vat_end_process(k, v, FATE_NONE, "restarted by request");
 }
 
 int vat_suspend_hard(struct kernel *k, struct vat *v, const char *reason)

@@ -185,6 +185,9 @@ static int get_status(void *ctx, struct control_request *r, json_t *params, int 
 	json_object_set_new(out, "deaths", json_integer(k->stats.n_deaths));
 	json_object_set_new(out, "abandoned", json_integer(k->stats.n_abandoned));
 	json_object_set_new(out, "illegal", json_integer(k->stats.n_illegal));
+	json_object_set_new(out, "messages", json_integer(k->stats.n_delivered_messages));
+	json_object_set_new(out, "notifies", json_integer(k->stats.n_notifies));
+	json_object_set_new(out, "collected", json_integer(k->stats.n_gc));
 	json_object_set_new(out, "droppedSends", json_integer(k->stats.n_dropped_sends));
 	control_reply(r, out);
 	return 0;

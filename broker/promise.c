@@ -343,8 +343,9 @@ static int notify_subscribers(struct kernel *k, kref_t ref, bool host)
 	uint8_t at[16], hold_at[KEY_MAX];
 	int r;
 
+	key_u64_u64(at, ref.bits, 0);
 	for (;;) {
-		r = store_next(k->store, T_SUBSCRIBER, at, key_u64_u64(at, ref.bits, 0), true, &key, &key_len, &val, &len);
+		r = store_next(k->store, T_SUBSCRIBER, at, 16, false, &key, &key_len, &val, &len);
 		if (r < 0)
 			return error_trace(r);
 		if (r == STORE_NOT_FOUND || get_be64(key) != ref.bits)
@@ -555,8 +556,9 @@ static int drop_subscribers(struct kernel *k, kref_t ref)
 	uint8_t at[16];
 	int r;
 
+	key_u64_u64(at, ref.bits, 0);
 	for (;;) {
-		r = store_next(k->store, T_SUBSCRIBER, at, key_u64_u64(at, ref.bits, 0), true, &key, &key_len, &val, &len);
+		r = store_next(k->store, T_SUBSCRIBER, at, 16, false, &key, &key_len, &val, &len);
 		if (r < 0)
 			return error_trace(r);
 		if (r == STORE_NOT_FOUND || get_be64(key) != ref.bits)

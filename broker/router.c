@@ -179,7 +179,6 @@ static int enqueue(struct kernel *k, struct item *i, const struct route *route)
 	int r;
 
 	i->row.target = route->target.bits;
-	i->row.flags |= ITEM_F_ACCEPTED;
 	r = kernel_ref(k, route->target, 1);
 	if (r < 0)
 		return r;

@@ -61,7 +61,7 @@ int vatstore_set(struct store *s, uint64_t vat, const void *key, size_t key_len,
 int vatstore_delete(struct store *s, uint64_t vat, const void *key, size_t key_len, int64_t *deltap); /* fine when absent */
 /* `keyp` is copied out: buffer of WIRE_MAX_KEY bytes. */
 int vatstore_next(struct store *s, uint64_t vat, const void *key, size_t key_len, uint8_t *next, size_t *next_lenp);
-/* Delete up to `budget` rows of the vat's store; *donep when none is left. */
-int vatstore_purge(struct store *s, uint64_t vat, unsigned budget, bool *donep);
+/* Delete up to *budget rows of the vat's store, charged to it; *donep when none is left. */
+int vatstore_purge(struct store *s, uint64_t vat, unsigned *budget, bool *donep);
 
 #endif

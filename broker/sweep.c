@@ -29,8 +29,11 @@ int sweep_begin(struct kernel *k, struct vat *v, bool terminated)
 	return put_sweep(k, v, &row);
 }
 
-/* Each phase does up to *budget rows and says when it is through. */
-static int sweep_queue(struct kernel *k, struct vat *v, unsigned *budget, bool *donep)
+/*
+ * Each phase does up to *budget rows and says when it is through. The cursor is not only for what stays: rows that were
+ * deleted since the last commit would be stepped over again and again.
+ */
+static int sweep_queue(struct kernel *k, struct vat *v, uint64_t *cursor, unsigned *budget, bool *donep)
 {
 	endpoint_t e = endpoint_vat(v->number);
 	struct route route;
@@ -39,11 +42,12 @@ static int sweep_queue(struct kernel *k, struct vat *v, unsigned *budget, bool *
 	for (; *budget; --*budget) {
 		_cleanup_(item_deinit) struct item i = ITEM_INIT;
 
-		r = queue_head(k, e.bits, 0, &i);
+		r = queue_head(k, e.bits, *cursor, &i);
 		if (r) {
 			*donep = r > 0;
 			return r < 0 ? r : 0;
 		}
+		*cursor = i.seq + 1;
 		if (i.row.kind == ITEM_NOTIFY) {
 			r = queue_drop_notify(k, e, &i);	/* D5 */
 		} else {
@@ -97,6 +101,7 @@ static int sweep_decided(struct kernel *k, struct vat *v, bool terminated, uint6
 		if (r < 0)
 			return r;
 	}
+	*budget = 0;
 	return 0;
 }
 
@@ -194,19 +199,19 @@ static int sweep_phase(struct kernel *k, struct vat *v, struct row_sweep *row, u
 	*donep = false;
 	switch ((enum phase)row->phase) {
 	case PHASE_QUEUE:
-		return sweep_queue(k, v, budget, donep);
+		return sweep_queue(k, v, &row->cursor, budget, donep);
 	case PHASE_DECIDED:
 		return sweep_decided(k, v, row->terminated, &row->cursor, budget, donep);
 	case PHASE_CLIST:
 		return sweep_clist(k, v, row->terminated, &row->cursor, budget, donep);
 	case PHASE_GC:
 		*donep = !row->terminated;
-		return *donep ? 0 : gc_purge(k, endpoint_vat(v->number), *budget, donep);
+		return *donep ? 0 : gc_purge(k, endpoint_vat(v->number), budget, donep);
 	case PHASE_VATSTORE:
 		*donep = !row->terminated;
 		if (*donep)
 			return 0;
-		r = vatstore_purge(k->store, v->number, *budget, donep);
+		r = vatstore_purge(k->store, v->number, budget, donep);
 		if (r >= 0 && *donep)
 			vat_edit(k, v)->vatstore_bytes = 0;
 		return r < 0 ? error_trace(r) : 0;
@@ -259,8 +264,8 @@ static int sweep_vat(struct kernel *k, struct vat *v, unsigned *budgetp)
 		return r;
 	*budgetp = budget;
 	r = kernel_release(k);
-	if (r >= 0 && !v->sweeping)
-		r = launch_vat_swept(k, v);
+	if (!v->sweeping)
+		launch_vat_ended(k);
 	return r;
 }
 
@@ -273,7 +278,6 @@ int sweep_step(struct kernel *k, bool *morep)
 	*morep = false;
 	if (!k->sweeping)
 		return 0;
-	/* launch_vat_swept may remove the vat and its fellows; then the walk starts again next time. */
 	HASH_ITER(hh, k->vats, v, tmp) {
 		if (!v->sweeping)
 			continue;
@@ -281,8 +285,8 @@ int sweep_step(struct kernel *k, bool *morep)
 		if (!budget)
 			return 0;
 		r = sweep_vat(k, v, &budget);
-		if (r)
-			return r < 0 ? r : 0;
+		if (r < 0)
+			return r;
 	}
 	k->sweeping = *morep;
 	return 0;

@@ -294,8 +294,9 @@ static int delete_log(struct kernel *k, struct vat *v)
 	uint8_t at[16];
 	int r;
 
+	key_u64_u64(at, v->number, 0);
 	for (;;) {
-		r = store_next(k->store, T_LOG, at, key_u64(at, v->number), true, &key, &key_len, &val, &len);
+		r = store_next(k->store, T_LOG, at, 16, false, &key, &key_len, &val, &len);
 		if (r < 0)
 			return error_trace(r);
 		if (r == STORE_NOT_FOUND || get_be64(key) != v->number)

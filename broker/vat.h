@@ -24,8 +24,7 @@ enum vat_proc { PROC_NONE, PROC_WANTED, PROC_SPAWNING, PROC_ALIVE, PROC_DYING };
 /* What the end of the process means for the vat. */
 enum vat_fate {
 	FATE_DEATH,	/* judged by V4 */
-	FATE_RESTART,	/* a new incarnation was begun already */
-	FATE_NONE,	/* terminated or suspended already */
+	FATE_NONE,	/* the record says already what comes next: a new incarnation, a suspension, the end */
 };
 
 struct vat_limits {		/* effective: configured or default */

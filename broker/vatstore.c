@@ -392,8 +392,19 @@ int vatstore_next(struct store *s, uint64_t vat, const void *key, size_t key_len
 
 /* --- the end of a vat ------------------------------------------------------------------------------------------ */
 
+/* How far a purge is among the rows of the vat itself: what it deleted is not stepped over again. */
+struct purge { uint8_t chunk[VATSTORE_PREFIX]; size_t len; };
+
+static void purge_passed(struct purge *p, uint64_t space, uint64_t vat, const uint8_t *chunk, size_t len)
+{
+	if (space != vat)
+		return;
+	memcpy(p->chunk, chunk, len);
+	p->len = len;
+}
+
 /* Delete one row: the first that links nowhere, found by going down first links. */
-static int purge_one(struct store *s, uint64_t vat, bool *donep)
+static int purge_one(struct store *s, uint64_t vat, struct purge *p, bool *donep)
 {
 	uint8_t chunks[2][VATSTORE_PREFIX];
 	size_t lens[2] = { 0 };
@@ -403,7 +414,7 @@ static int purge_one(struct store *s, uint64_t vat, bool *donep)
 	int r;
 
 	for (unsigned depth = 0; depth <= VATSTORE_DEPTH; depth++, i = !i) {
-		r = space_next(s, space, NULL, 0, chunks[i], &lens[i], &row);
+		r = space_next(s, space, !depth && p->len ? p->chunk : NULL, p->len, chunks[i], &lens[i], &row);
 		if (r < 0)
 			return error_trace(r);
 		if (r && !space_above) {
@@ -414,11 +425,13 @@ static int purge_one(struct store *s, uint64_t vat, bool *donep)
 		if (r) {
 			above.link = 0;
 			above.has_value = false;
+			purge_passed(p, space_above, vat, chunks[!i], lens[!i]);
 			r = row_set(s, space_above, chunks[!i], lens[!i], &above);
 			return r < 0 ? error_trace(r) : 0;
 		}
 		if (!row.link) {
 			row.has_value = false;
+			purge_passed(p, space, vat, chunks[i], lens[i]);
 			r = row_set(s, space, chunks[i], lens[i], &row);
 			return r < 0 ? error_trace(r) : 0;
 		}
@@ -428,13 +441,14 @@ static int purge_one(struct store *s, uint64_t vat, bool *donep)
 	return row_damaged();
 }
 
-int vatstore_purge(struct store *s, uint64_t vat, unsigned budget, bool *donep)
+int vatstore_purge(struct store *s, uint64_t vat, unsigned *budget, bool *donep)
 {
+	struct purge p = { .len = 0 };
 	int r;
 
 	*donep = false;
-	while (budget-- && !*donep) {
-		r = purge_one(s, vat, donep);
+	for (; *budget && !*donep; --*budget) {
+		r = purge_one(s, vat, &p, donep);
 		if (r < 0)
 			return error_trace(r);
 	}

@@ -157,10 +157,9 @@ struct row_promise {
 struct row_clist { uint64_t ref; uint32_t flags; uint32_t zero; };
 
 enum item_kind { ITEM_MESSAGE = 1, ITEM_NOTIFY = 2 };
-#define ITEM_F_ACCEPTED		0x01u	/* passed its QUEUE_FULL test once */
 struct row_item {
 	uint32_t kind;			/* enum item_kind */
-	uint32_t flags;
+	uint32_t zero;
 	uint64_t enqueued_us;		/* realtime */
 	uint64_t sender;		/* endpoint; 0: the host */
 	uint64_t target;		/* kref: MESSAGE its target, NOTIFY the promise */

@@ -232,7 +232,7 @@ static void empty_all(struct world *w)
 		size_t before = n_rows(w->s[i]);
 
 		for (done = false, rounds = 0; !done; rounds++) {
-			assert_int_equal(vatstore_purge(w->s[i], 2, 7, &done), 0);
+			assert_int_equal(vatstore_purge(w->s[i], 2, &(unsigned){ 7 }, &done), 0);
 			assert_true(before - n_rows(w->s[i]) <= 7 * (rounds + 1));
 		}
 		assert_int_equal(rounds, before / 7 + 1);
