@@ -131,8 +131,9 @@ static int spawn(struct kernel *k, struct vat *v)
 	size_t n_fds = 1;
 	char why[160];
 
-	if (v->config->n_files > SPAWN_MAX_FILES || !pack_text(&rq, v)) {
-		snprintf(why, sizeof(why), "arguments and files exceed %u bytes or %u files", SPAWN_TEXT, SPAWN_MAX_FILES);
+	_Static_assert(CONFIG_MAX_FILES <= SPAWN_MAX_FILES, "what a cluster file may say must fit a request");
+	if (!pack_text(&rq, v)) {
+		snprintf(why, sizeof(why), "arguments and names of files exceed %u bytes", SPAWN_TEXT);
 		return vat_spawn_failed(k, v, why);
 	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {

@@ -20,7 +20,7 @@
 #define CONFIG_MAX_VATS		1000u
 #define CONFIG_MAX_ARGS		64u
 #define CONFIG_MAX_SERVICES	100u		/* and io channels */
-#define CONFIG_MAX_FILES	64u		/* of one vat */
+#define CONFIG_MAX_FILES	32u		/* of one vat: as many as the spawner takes (broker/spawn.h) */
 #define CONFIG_MAX_PATHS	250u		/* of one cluster: a launch sends an fd for each, see control.h */
 #define CONFIG_ERROR_MAX	256
 
