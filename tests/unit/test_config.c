@@ -206,7 +206,7 @@ static void test_vat_errors(void **state)	/* L1 */
 		  "vats.a.program: expected a path, or \"sha256:\" and 64 lower-case hex digits" },
 		{ "\"program\": \"x\", \"args\": \"x\"", "vats.a.args: expected an array of at most 64 strings" },
 		{ "\"program\": \"x\", \"args\": [\"x\", 1]", "vats.a.args[1]: expected a string" },
-		{ "\"program\": \"x\", \"files\": [\"x\"]", "vats.a.files: expected an object of at most 64 names and paths" },
+		{ "\"program\": \"x\", \"files\": [\"x\"]", "vats.a.files: expected an object of at most 32 names and paths" },
 		{ "\"program\": \"x\", \"files\": {\"x\": 1}", "vats.a.files.x: expected a string" },
 		{ "\"program\": \"x\", \"files\": {\"a/b\": \"x\"}",
 		  "vats.a.files.a/b: expected a name of 1 to 64 of A-Z a-z 0-9 . _ : -, not \".\" or \"..\"" },
@@ -323,8 +323,8 @@ static void test_bounds(void **state)	/* L1 */
 	(void)state;
 	expect_ok_json(with_vats(1000, 0, 0));
 	expect_error_json(with_vats(1001, 0, 0), "vats: expected an object of 1 to 1000 vats");
-	expect_ok_json(with_vats(1, 64, 64));
-	expect_error_json(with_vats(1, 65, 0), "vats.v0.files: expected an object of at most 64 names and paths");
+	expect_ok_json(with_vats(1, 32, 64));
+	expect_error_json(with_vats(1, 33, 0), "vats.v0.files: expected an object of at most 32 names and paths");
 	expect_error_json(with_vats(1, 0, 65), "vats.v0.args: expected an array of at most 64 strings");
 	expect_ok_json(with_vats(83, 3, 0));		/* 249 files and one program */
 	expect_error_json(with_vats(125, 2, 0), "vats: expected at most 250 different programs and files");
