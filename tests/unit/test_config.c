@@ -328,7 +328,7 @@ static void test_bounds(void **state)	/* L1 */
 	expect_error_json(with_vats(1, 0, 65), "vats.v0.args: expected an array of at most 64 strings");
 	expect_ok_json(with_vats(83, 3, 0));		/* 249 files and one program */
 	expect_error_json(with_vats(125, 2, 0), "vats: expected at most 250 different programs and files");
-	expect_error_json(with_vats(1000, 64, 0), "vats: expected at most 250 different programs and files");
+	expect_error_json(with_vats(1000, 32, 0), "vats: expected at most 250 different programs and files");
 }
 
 /* A long key is cut in the error, so that what was expected is still there. */
