@@ -25,6 +25,7 @@
  *	b	bool (passed as int)			s	const char *, UTF-8
  *	r	vat_ref *, an object or a promise	v	vat_value *, any value
  *	e	const char *name, const char *message: an Error
+ *	N	const char *, a bigint of any size as decimal digits ("-123")	y	const char *, a symbol
  *	z	null and u undefined take no C value
  *	[…]	an array of exactly these		{a:i,b:s}	a record; reading ignores other members
  *	?	before one: reading leaves the variable alone if it is missing or undefined
@@ -49,8 +50,11 @@ typedef int vat_fn(vat *v, void *self);
 /* A method; `args` guards it before it runs, `result` (NULL: anything) is what vat_return() must give. */
 typedef struct { const char *name, *args, *result; vat_fn *fn; } vat_method;
 
-enum vat_field_type { VAT_FIELD_I64 = 1, VAT_FIELD_F64, VAT_FIELD_BOOL, VAT_FIELD_STR, VAT_FIELD_REF };
+enum vat_field_type { VAT_FIELD_I64 = 1, VAT_FIELD_F64, VAT_FIELD_BOOL, VAT_FIELD_STR, VAT_FIELD_REF, VAT_FIELD_VALUE };
 typedef struct { const char *name; enum vat_field_type type; size_t offset; } vat_field;
+
+/* One face of an object: the same state, other methods. Who holds one facet cannot get at another. */
+typedef struct { const char *name; const vat_method *methods; } vat_facet;
 
 /*
  * A kind of object. `size` bytes of C memory belong to each, zeroed at first. With a state table the
@@ -68,6 +72,8 @@ typedef struct vat_kind {
 	const vat_field *state;			/* VAT_STATE */
 	const vat_method *methods;		/* VAT_METHODS: what messages can call */
 	const vat_method *continuations;	/* VAT_CONTINUATIONS: what only vat_when() and vat_catch() can call */
+	const vat_facet *facets;		/* VAT_FACETS: instead of methods */
+	bool is_virtual;			/* VAT_VIRTUAL: the state is stored, but dies with the process */
 	vat_fn *init;				/* a new object, arguments by vat_read(); the root: each start, with parameters */
 	vat_fn *fini;				/* an object's C memory goes: release what is held */
 } vat_kind;
@@ -75,6 +81,9 @@ typedef struct vat_kind {
 #define VAT_METHODS(...)	.methods = (const vat_method[]){ __VA_ARGS__, { NULL, NULL, NULL, NULL } }
 #define VAT_CONTINUATIONS(...)	.continuations = (const vat_method[]){ __VA_ARGS__, { NULL, NULL, NULL, NULL } }
 #define VAT_STATE(...)		.state = (const vat_field[]){ __VA_ARGS__, { NULL, 0, 0 } }
+#define VAT_VIRTUAL(...)	.is_virtual = true, .state = (const vat_field[]){ __VA_ARGS__, { NULL, 0, 0 } }
+#define VAT_FACETS(...)		.facets = (const vat_facet[]){ __VA_ARGS__, { NULL, NULL } }
+#define VAT_FACET(name_, ...)	{ name_, (const vat_method[]){ __VA_ARGS__, { NULL, NULL, NULL, NULL } } }
 #define VAT_DURABLE		.state = (const vat_field[]){ { NULL, 0, 0 } }	/* durable, with nothing to save */
 #define VAT_INIT(fn_)		.init = fn_
 #define VAT_FINI(fn_)		.fini = fn_
@@ -86,6 +95,7 @@ typedef struct vat_kind {
 #define VAT_BOOL(kind_, field_)	VAT_FIELD(kind_, field_, bool, VAT_FIELD_BOOL)
 #define VAT_STR(kind_, field_)	VAT_FIELD(kind_, field_, char *, VAT_FIELD_STR)		/* set with vat_set_string() */
 #define VAT_REF(kind_, field_)	VAT_FIELD(kind_, field_, vat_ref *, VAT_FIELD_REF)	/* plainly assigned */
+#define VAT_VALUE(kind_, field_) VAT_FIELD(kind_, field_, vat_value *, VAT_FIELD_VALUE)	/* plainly assigned; any passable value */
 
 /*
  * Defines the function `name_`, with `v` and `self`. 0: done (no vat_return(): undefined); vat_fail():
@@ -96,11 +106,18 @@ typedef struct vat_kind {
 	static int name_(vat *v, void *self) { return name_##_method(v, self); }	\
 	static int name_##_method(__attribute__((unused)) vat *v, __attribute__((unused)) kind_ *self)
 
-/* The program: the root's kind first, then every other kind with a state table (others need not be named). */
+/*
+ * The program: the root's kind first, then every other kind with a state table (others need not be named). A
+ * test that holds several vats gives each program a name of its own by defining VAT_PROGRAM_NAME before it
+ * includes them (capstan/vat_test.h).
+ */
 typedef struct { const vat_kind *const *kinds; } vat_program;
 extern const vat_program vat_main_program;
+#ifndef VAT_PROGRAM_NAME
+#define VAT_PROGRAM_NAME vat_main_program
+#endif
 #define VAT_PROGRAM(...) \
-	const vat_program vat_main_program = { (const vat_kind *const[]){ __VA_ARGS__, NULL } }
+	const vat_program VAT_PROGRAM_NAME = { (const vat_kind *const[]){ __VA_ARGS__, NULL } }
 
 /* --- inside a method ------------------------------------------------------------------------------ */
 
@@ -138,6 +155,9 @@ void *vat_state(vat *v, vat_ref *ref, const vat_kind *kind);
  */
 void vat_set_string(vat *v, char **field, const char *text);
 
+/* Another facet of the same object, by name; of a facet, or of vat_self(). NULL: there is none (the method fails). */
+vat_ref *vat_facet_of(vat *v, vat_ref *object, const char *facet);
+
 vat_ref *vat_hold(vat *v, vat_ref *ref);	/* keep past the crank; nests; returns ref */
 void vat_release(vat *v, vat_ref *ref);
 bool vat_is_promise(const vat_ref *ref);
@@ -167,6 +187,44 @@ void vat_catch(vat *v, vat_ref *promise, void *self, const char *method);
 vat_ref *vat_promise_new(vat *v);
 int vat_resolve(vat *v, vat_ref *promise, const char *signature, ...);
 int vat_reject(vat *v, vat_ref *promise, const char *name, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+int vat_reject_with(vat *v, vat_ref *promise, const char *signature, ...);	/* the reason is any one value */
+
+/*
+ * Promises out of several (objects among them count as fulfilled with themselves). They live in this process: after
+ * a restart they are rejected like every promise that the vat decided.
+ */
+vat_ref *vat_all(vat *v, vat_ref *const *promises, size_t n);		/* the array of their values; or the first rejection */
+vat_ref *vat_race(vat *v, vat_ref *const *promises, size_t n);		/* as the first that settles; n 0: never */
+vat_ref *vat_any(vat *v, vat_ref *const *promises, size_t n);		/* the first value; or an AggregateError when all fail */
+vat_ref *vat_all_settled(vat *v, vat_ref *const *promises, size_t n);	/* [{status:"fulfilled",value} or {status:"rejected",reason}…] */
+
+/* --- streams -------------------------------------------------------------------------------------- */
+
+/*
+ * A stream is an object with the methods next(value), return(value) and throw(reason), each answering a record
+ * {value, done}, as in Endo. What is written to a writer with next() comes out of its reader's next(); the
+ * writer's answer comes when the reader has taken it (back-pressure). After return() or throw() on either end
+ * both ends are done; throw()'s reason rejects the other end's next().
+ */
+vat_ref *vat_pipe(vat *v, vat_ref **writerp);		/* a reader and its writer; ephemeral objects of this vat */
+/* Write, end, fail; the promise is the writer's answer. Any writer, of this vat or another. */
+vat_ref *vat_stream_write(vat *v, vat_ref *writer, const char *signature, ...);
+vat_ref *vat_stream_end(vat *v, vat_ref *writer);
+vat_ref *vat_stream_fail(vat *v, vat_ref *writer, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/*
+ * Read a stream to its end: the continuation `item` gets each value; the next is asked for when it has returned, or
+ * when the promise that it returned is fulfilled. Then `end` gets the last value, or `failed` the reason; each of
+ * these two may be NULL. A continuation that fails ends the stream with throw(). On a durable object the reading goes
+ * on after a restart.
+ */
+void vat_stream_each(vat *v, vat_ref *reader, void *self, const char *item, const char *end, const char *failed);
+/*
+ * A reader whose values are made as they are asked for: each next() calls the continuation `produce`, which returns a
+ * value, a promise for one, or vat_stream_done(). `stopped` (or NULL) runs once when the other side returns or throws.
+ */
+vat_ref *vat_producer(vat *v, void *self, const char *produce, const char *stopped);
+int vat_stream_done(vat *v, const char *signature, ...);	/* instead of vat_return() in `produce`: the last value, "" none */
 
 /* --- values --------------------------------------------------------------------------------------- */
 
@@ -179,6 +237,12 @@ enum vat_type vat_type(const vat_value *value);
 int vat_value_read(vat *v, const vat_value *value, const char *signature, ...);	/* as vat_read, one value */
 vat_value *vat_value_new(vat *v, const char *signature, ...);			/* one value; NULL: the method failed */
 vat_value *vat_array(vat *v, vat_value *const *items, size_t n_items);
+/* A record of members in any order; two of one name fail the method. */
+vat_value *vat_record(vat *v, const char *const *names, vat_value *const *values, size_t n);
+vat_value *vat_tagged(vat *v, const char *tag, const vat_value *payload);
+const char *vat_tag(vat *v, const vat_value *tagged, vat_value **payloadp);	/* NULL: not tagged */
+bool vat_value_equal(vat *v, const vat_value *a, const vat_value *b);		/* the same data and the same references */
+const char *vat_value_text(vat *v, const vat_value *value);			/* for people, one line, escaped; arena */
 size_t vat_length(const vat_value *value);					/* members of an array or record */
 vat_value *vat_at(vat *v, const vat_value *value, size_t i);			/* NULL: none */
 vat_value *vat_get(vat *v, const vat_value *record, const char *name);		/* NULL: none */
@@ -195,6 +259,50 @@ int vat_baggage_init(vat *v, const char *name, const char *signature, ...);	/* f
 bool vat_baggage_get(vat *v, const char *name, const char *signature, ...);	/* false: nothing there, nothing read */
 bool vat_baggage_has(vat *v, const char *name);
 bool vat_baggage_delete(vat *v, const char *name);				/* false: was not there */
+
+/* --- collections: ordered maps and sets in the vatstore -------------------------------------------- */
+
+/*
+ * A collection is an object: it can stand in a VAT_REF field, in baggage, in another collection, and goes when nothing
+ * holds it. Nobody outside can look into it. Keys are undefined, null, booleans, numbers, bigints, strings, symbols,
+ * objects (no promises), and arrays of keys; values are any passable value without promises. What is durable may only
+ * hold what survives a restart.
+ *
+ * Signatures: first the key's, then the value's, and the C values in that order:
+ *
+ *	vat_map_set(v, ages, "s", "i", "alice", INT64_C(42));
+ *	vat_map_get(v, ages, "s", "i", "alice", &age);
+ */
+enum { VAT_DURABLE_COLLECTION = 1, VAT_WEAK_KEYS = 2 };	/* weak: objects as keys do not count as held; no iteration, no size */
+vat_ref *vat_map_new(vat *v, const char *label, unsigned flags);
+vat_ref *vat_set_new(vat *v, const char *label, unsigned flags);
+int vat_map_set(vat *v, vat_ref *map, const char *key, const char *value, ...);
+int vat_map_init(vat *v, vat_ref *map, const char *key, const char *value, ...);	/* fails if the key is there */
+bool vat_map_get(vat *v, vat_ref *map, const char *key, const char *value, ...);	/* false: not there, nothing read */
+int vat_set_add(vat *v, vat_ref *set, const char *key, ...);
+bool vat_collection_has(vat *v, vat_ref *collection, const char *key, ...);
+bool vat_collection_delete(vat *v, vat_ref *collection, const char *key, ...);	/* false: was not there */
+uint64_t vat_collection_size(vat *v, vat_ref *collection);
+void vat_collection_clear(vat *v, vat_ref *collection);
+/*
+ * Iterate over keys from <= key < to, in order (NULL: no bound): by kind of key (as Endo's compareRank orders them),
+ * numbers by value, strings by code point. What is added or deleted meanwhile is seen or not, and nothing breaks.
+ */
+typedef struct vat_cursor vat_cursor;					/* for the crank */
+vat_cursor *vat_range(vat *v, vat_ref *collection, const vat_value *from, const vat_value *to);
+bool vat_next(vat *v, vat_cursor *cursor, vat_value **keyp, vat_value **valuep);	/* false: the end; valuep may be NULL */
+
+/* --- waiting for things outside ------------------------------------------------------------------- */
+
+/*
+ * A vat may wait for file descriptors and for time; then it is woken for a crank of its own, in which the method
+ * (a continuation of `self`) runs. This lives in the process, and is forgotten with it. A durable timer is the kernel's
+ * service `timer`, called like any other object.
+ */
+int vat_watch(vat *v, int fd, short events, void *self, const char *method);	/* poll(2) events; method reads "i": revents */
+void vat_unwatch(vat *v, int fd);
+uint64_t vat_after(vat *v, uint64_t ms, void *self, const char *method);	/* once; the timer's number; method reads "i": that number */
+void vat_cancel(vat *v, uint64_t timer);					/* one that is not waiting any more: nothing */
 
 /* --- the vat itself ------------------------------------------------------------------------------- */
 
