@@ -13,7 +13,7 @@
 
 static const char *const field_types[] = {
 	[VAT_FIELD_I64] = "i64", [VAT_FIELD_F64] = "f64", [VAT_FIELD_BOOL] = "bool", [VAT_FIELD_STR] = "str",
-	[VAT_FIELD_REF] = "ref",
+	[VAT_FIELD_REF] = "ref", [VAT_FIELD_VALUE] = "value",
 };
 
 static const char *kind_fields(vat *v, const vat_kind *kind)
@@ -180,6 +180,8 @@ static void save_field(vat *v, struct encoder *e, struct object *o, const vat_fi
 	case VAT_FIELD_REF:
 		put_field(v, e, *(vat_ref **)p ? "r" : "z", *(vat_ref **)p);
 		break;
+	case VAT_FIELD_VALUE:
+		vat_die(v, "%s.%s: VAT_VALUE fields are not saved yet", o->kind->name, f->name);
 	}
 }
 
@@ -227,6 +229,8 @@ static void load_field(vat *v, struct object *o, const vat_field *f, const vat_v
 		break;
 	case VAT_FIELD_REF:
 		*(vat_ref **)p = value_ref(value);
+		break;
+	case VAT_FIELD_VALUE:
 		break;
 	}
 }
