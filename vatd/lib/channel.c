@@ -8,22 +8,40 @@
 
 #include "internal.h"
 
+/* A call on the socket did not go through: is it worth trying again? */
+static bool try_again(vat *v)
+{
+	if (errno == EINTR)
+		return true;
+	if (!v->host || (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS))
+		return false;
+	v->host->idle(v->host);
+	return true;
+}
+
 static void send_packet(vat *v, const uint8_t *data, size_t len)
 {
 	ssize_t n;
+	if (v->gone)
+		return;
 	do
-		n = send(v->fd, data, len, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	if (n != (ssize_t)len)
-		_exit(1);	/* the kernel is gone, and nobody listens for the reason */
+		n = send(v->fd, data, len, MSG_NOSIGNAL | (v->host ? MSG_DONTWAIT : 0));
+	while (n < 0 && try_again(v));
+	if (n == (ssize_t)len)
+		return;
+	/* The kernel is gone, and nobody listens for the reason. */
+	if (!v->host)
+		_exit(1);
+	v->gone = true;	/* seen when it reads next: whoever sends may hold memory */
 }
 
 static void send_parts(vat *v, const uint8_t *frame, size_t size)
 {
-	static uint8_t packet[WIRE_MAX_PACKET];
 	size_t offset = 0, n;
-	while ((n = wire_cut_part(frame, size, &offset, packet)) > 0)
-		send_packet(v, packet, n);
+	if (!v->part)
+		v->part = vat_alloc(v, WIRE_MAX_PACKET);
+	while ((n = wire_cut_part(frame, size, &offset, v->part)) > 0)
+		send_packet(v, v->part, n);
 }
 
 static uint32_t frame_size(const uint8_t *frame)
@@ -76,25 +94,27 @@ void channel_pack(vat *v)
 		channel_flush(v);
 }
 
-static bool receive_packet(vat *v, uint8_t *packet, struct wire_joiner *j, const uint8_t **framesp, size_t *lenp)
+static enum received receive_packet(vat *v, uint8_t *packet, struct wire_joiner *j, const uint8_t **framesp, size_t *lenp)
 {
 	do {
 		ssize_t n;
 		do
-			n = recv(v->fd, packet, WIRE_MAX_PACKET, 0);
+			n = recv(v->fd, packet, WIRE_MAX_PACKET, v->host ? MSG_DONTWAIT : 0);
 		while (n < 0 && errno == EINTR);
+		if (n < 0 && v->host && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return RECEIVED_NOTHING;
 		if (n <= 0)
-			return false;
+			return RECEIVED_END;
 		enum wire_error e = wire_join(j, packet, (size_t)n, WIRE_TO_VAT, framesp, lenp);
 		if (e != WIRE_OK)
 			vat_die(v, "packet from the kernel: %s", wire_error_text(e));
 	} while (*lenp == 0);
-	return true;
+	return RECEIVED;
 }
 
-bool channel_receive(vat *v, const uint8_t **framesp, size_t *lenp)
+enum received channel_receive(vat *v, const uint8_t **framesp, size_t *lenp)
 {
-	return receive_packet(v, v->packet, &v->in, framesp, lenp);
+	return v->gone ? RECEIVED_END : receive_packet(v, v->packet, &v->in, framesp, lenp);
 }
 
 static void pong(vat *v, uint64_t token)
@@ -110,8 +130,13 @@ void channel_ask(vat *v, struct wire_frame *answer)
 	for (;;) {
 		const uint8_t *frames;
 		size_t len, size;
-		if (!receive_packet(v, v->reply_packet, &v->reply, &frames, &len))
-			_exit(1);
+		enum received got = v->gone ? RECEIVED_END : receive_packet(v, v->reply_packet, &v->reply, &frames, &len);
+		if (got == RECEIVED_END)
+			vat_end(v, 1);
+		if (got == RECEIVED_NOTHING) {
+			v->host->idle(v->host);
+			continue;
+		}
 		for (; len; frames += size, len -= size) {
 			enum wire_error e = wire_decode(frames, len, WIRE_TO_VAT, answer, &size);
 			if (e != WIRE_OK)
@@ -119,7 +144,7 @@ void channel_ask(vat *v, struct wire_frame *answer)
 			if (answer->type == WIRE_STORE_VALUE)
 				return;
 			if (answer->type == WIRE_SHUTDOWN)
-				_exit(0);
+				vat_end(v, 0);
 			if (answer->type != WIRE_PING)
 				vat_die(v, "the kernel sent %s while a read was outstanding", wire_type_name(answer->type));
 			pong(v, answer->token);
@@ -130,17 +155,25 @@ void channel_ask(vat *v, struct wire_frame *answer)
 
 void channel_log(vat *v, uint32_t level, const char *text, size_t len)
 {
-	struct wire_buf b = WIRE_BUF_INIT;
+	struct wire_buf *b = &v->log;	/* not in v->out: there a frame may be half written */
 	if (len > WIRE_MAX_LOG)
 		len = WIRE_MAX_LOG;
-	wire_begin(&b, WIRE_LOG, 0, 0);
-	wire_u32(&b, level);
-	wire_u32(&b, 0);
-	wire_put_bytes(&b, text, len);
-	wire_end(&b);
-	if (!b.error)
-		send_frames(v, b.data, b.len);
-	wire_buf_deinit(&b);
+	wire_buf_reset(b);
+	wire_begin(b, WIRE_LOG, 0, 0);
+	wire_u32(b, level);
+	wire_u32(b, 0);
+	wire_put_bytes(b, text, len);
+	wire_end(b);
+	if (!b->error)
+		send_frames(v, b->data, b->len);
+}
+
+void vat_end(vat *v, int status)
+{
+	if (!v->host)
+		_exit(status);
+	v->host->status = status;
+	longjmp(v->host->died, 1);
 }
 
 /*
@@ -149,15 +182,14 @@ void channel_log(vat *v, uint32_t level, const char *text, size_t len)
  */
 void vat_die(vat *v, const char *fmt, ...)
 {
-	static bool dying;
 	char text[512];
 	va_list ap;
 	va_start(ap, fmt);
 	int n = vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (dying)
-		_exit(1);
-	dying = true;
+	if (v->dying)
+		vat_end(v, 1);
+	v->dying = true;
 	channel_log(v, 3, text, n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1);
 	if (v->delivery) {
 		struct encoder e = { .text = JTEXT_INIT };
@@ -173,5 +205,5 @@ void vat_die(vat *v, const char *fmt, ...)
 		if (!v->out.error)
 			send_frames(v, v->out.data, v->out.len);
 	}
-	_exit(1);
+	vat_end(v, 1);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The inside of the vat library. One process is one vat, so there is one struct vat and no locking.
+ * The inside of the vat library. One process is one vat, in one thread, so there is no locking. All that a vat is
+ * stands in its struct vat, so that a test can hold several in one process (capstan/vat_test.h).
  *
  *	channel.c	packets: one receive and one send a crank, synchronous reads of the vatstore between
  *	crank.c		deliveries in, methods called, `done` out
@@ -13,11 +14,13 @@
  *
  * Failures: what the vat's author or a caller did wrong fails the running method (vat->call.failed). What
  * would leave the vat in a state that is not true ends the process through vat_die(): exit(failure)
- * abandons the crank.
+ * abandons the crank. In a test only that vat ends, by a longjmp: memory that is not yet in a struct must not be held
+ * across a call that may die.
  */
 #ifndef CAPSTAN_VAT_INTERNAL_H
 #define CAPSTAN_VAT_INTERNAL_H
 
+#include <setjmp.h>
 #include <stdarg.h>
 
 #include <capstan/vat.h>
@@ -40,6 +43,7 @@ struct encoder {
 	struct jtext text;
 	vat_ref **slots;		/* arena */
 	size_t n_slots, slots_size;
+	struct encoder *outer;		/* of those beyond the kept ones */
 	bool reordered;			/* a record's members were sorted afterwards: slot numbers are not in order */
 	char problem[200];		/* "" : fine */
 };
@@ -140,23 +144,37 @@ struct baggage {			/* one cached name */
 #define BAGGAGE_BUCKETS	64
 
 struct arena_chunk { struct arena_chunk *next; size_t used, size; _Alignas(16) char data[]; };
+struct ref_slab;
+
+/* Who runs a vat that is no process of its own. */
+struct vat_host {
+	void (*idle)(struct vat_host *h);	/* nothing to read or no room to write: let the kernel go on */
+	jmp_buf died;				/* set around every call into the vat */
+	int status;				/* how it died, as in exit(2) */
+};
 
 struct vat {
 	int fd;
+	struct vat_host *host;		/* NULL: this vat is the process */
+	bool gone;			/* with a host: the kernel reads no more, nothing is sent */
+	bool dying;
 	const vat_program *program;
 	uint64_t id, incarnation, next_export, next_promise;
 	uint64_t delivery;		/* the one in hand; 0: none */
 	uint64_t crank;			/* counts deliveries, here only */
+	bool begun;			/* hello was said */
 	bool exiting;			/* exit was called in this crank */
 	bool built;			/* startVat is done */
 	bool walked;			/* the first bringOutYourDead of this incarnation is done */
 
-	struct wire_buf out;
+	struct wire_buf out, log;
 	struct wire_joiner in, reply;
 	uint8_t *packet, *reply_packet;	/* WIRE_MAX_PACKET bytes each */
+	uint8_t *part;			/* the same, once one was needed */
 
 	struct arena_chunk *arena, *arena_first;
 
+	struct ref_slab *slabs;		/* all references, used and free */
 	vat_ref **table;		/* open addressing by vref */
 	size_t n_table, table_size;	/* entries; slots, a power of two */
 	vat_ref *free_refs;
@@ -178,6 +196,7 @@ struct vat {
 	struct turn *turns, **turns_tail;
 	struct call call;
 	struct encoder scratch[4];	/* kept buffers of encoders, by nesting */
+	struct encoder *deep;		/* those beyond them */
 	unsigned n_scratch;
 
 	struct baggage *baggage[BAGGAGE_BUCKETS];
@@ -186,15 +205,21 @@ struct vat {
 /* channel.c */
 void channel_flush(vat *v);
 void channel_pack(vat *v);			/* send full packets early: bounded memory for large cranks */
-/* False: the kernel is gone. */
-bool channel_receive(vat *v, const uint8_t **framesp, size_t *lenp);
+/* The next whole frames. With a host also RECEIVED_NOTHING, instead of waiting. */
+enum received { RECEIVED, RECEIVED_NOTHING, RECEIVED_END };
+enum received channel_receive(vat *v, const uint8_t **framesp, size_t *lenp);
 /* Ask and wait; the answer's bytes are valid until the next. */
 void channel_ask(vat *v, struct wire_frame *answer);
 void channel_log(vat *v, uint32_t level, const char *text, size_t len);
 __attribute__((noreturn, format(printf, 2, 3))) void vat_die(vat *v, const char *fmt, ...);
+__attribute__((noreturn)) void vat_end(vat *v, int status);	/* without a word */
 
 /* crank.c */
 int vat_serve(int fd, const vat_program *program);	/* the exit status */
+/* The same in pieces. NULL: no memory. `fd` and `host` are borrowed. */
+vat *vat_open(int fd, const vat_program *program, struct vat_host *host);
+bool vat_take(vat *v, int *statusp);			/* one packet; false: the vat is over */
+void vat_close(vat *v);					/* runs fini of what is loaded, frees everything; NULL */
 void *arena_get(vat *v, size_t size);			/* zeroed; never NULL */
 void arena_reset(vat *v);
 __attribute__((format(printf, 2, 3))) char *arena_printf(vat *v, const char *fmt, ...);
@@ -223,6 +248,8 @@ void ref_drop_exports(vat *v, const struct wire_frame *f);
 void ref_retire_exports(vat *v, const struct wire_frame *f);
 void ref_retire_imports(vat *v, const struct wire_frame *f);
 void ref_bring_out_dead(vat *v);
+void refs_each(vat *v, void (*fn)(vat *v, vat_ref *r));	/* all but the free ones; fn may make and free some */
+void refs_close(vat *v);
 bool ref_survives(const vat_ref *r);			/* may stand in the store */
 const char *ref_describe(vat *v, const vat_ref *r);
 
@@ -240,6 +267,8 @@ vat_ref *promise_settled_new(vat *v, bool rejected, struct encoder *value);
 void promise_emit_reexported(vat *v);
 void promise_run_turns(vat *v);
 void promise_free(vat *v, vat_ref *p);
+void promise_discard(vat *v, vat_ref *p);	/* its memory only: the vat is over */
+void promises_close(vat *v);
 void promise_write_waiting(vat *v, vat_ref *p);		/* its continuations' key, when dirty */
 struct vat_value settled_view(const struct settled *s);
 
@@ -256,6 +285,8 @@ void objects_admit(vat *v, struct object *self, const struct object *before);
 void objects_save(vat *v);				/* end of crank */
 void object_delete(vat *v, vat_ref *ref);		/* with its state in the store */
 void object_unload(vat *v, struct object *o);
+void object_fini(vat *v, struct object *o);
+void object_discard(struct object *o);			/* its memory only: the vat is over */
 void objects_evict(vat *v);
 
 /* store.c */
@@ -272,11 +303,13 @@ void store_count(vat *v, vat_ref *r, int change);
 uint64_t store_count_get(vat *v, vat_ref *r);
 void store_write_dirty(vat *v);
 void store_mark_dirty(vat *v, vat_ref *r);
+void store_close(vat *v);
 
 /* signature.c */
 struct encoder *encoder_begin(vat *v);			/* nested; end in reverse order */
 void encoder_end(vat *v, struct encoder *e);
 void encoder_reset(vat *v, struct encoder *e);
+void encoders_close(vat *v);
 void encode_args(vat *v, struct encoder *e, const char *signature, va_list *ap);	/* comma-separated values */
 void encode_one(vat *v, struct encoder *e, const char *signature, va_list *ap);		/* exactly one value */
 void encode_string(struct encoder *e, const char *s, size_t len);

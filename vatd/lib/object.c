@@ -349,14 +349,31 @@ struct object *object_new(vat *v, const vat_kind *kind, vat_ref *ref)
 	return o;
 }
 
+void object_fini(vat *v, struct object *o)
+{
+	struct call outer = v->call;
+	if (!o->kind->fini)
+		return;
+	v->call = (struct call){ .self = o, .method = "fini" };
+	o->kind->fini(v, o->data);
+	v->call = outer;
+}
+
+void object_discard(struct object *o)
+{
+	for (const vat_field *f = o->kind->state; f && f->name; f++)
+		if (f->type == VAT_FIELD_STR)
+			free(*(char **)field_at(o, f));
+	o->magic = 0;
+	free(o->fields);
+	free(o->saved);
+	free(o->saved_slots);
+	free(o);
+}
+
 void object_unload(vat *v, struct object *o)
 {
-	if (o->kind->fini) {
-		struct call outer = v->call;
-		v->call = (struct call){ .self = o, .method = "fini" };
-		o->kind->fini(v, o->data);
-		v->call = outer;
-	}
+	object_fini(v, o);
 	for (struct object **p = &v->touched; o->touched && *p; p = &(*p)->next_touched) {
 		if (*p == o) {
 			*p = o->next_touched;
@@ -365,15 +382,8 @@ void object_unload(vat *v, struct object *o)
 	}
 	if (o->fields)
 		hold_fields(v, o, true);
-	for (const vat_field *f = o->kind->state; f && f->name; f++)
-		if (f->type == VAT_FIELD_STR)
-			free(*(char **)field_at(o, f));
 	o->ref->object = NULL;
-	o->magic = 0;
-	free(o->fields);
-	free(o->saved);
-	free(o->saved_slots);
-	free(o);
+	object_discard(o);
 }
 
 struct object *object_of(vat *v, vat_ref *ref)

@@ -177,12 +177,29 @@ void promise_free(vat *v, vat_ref *p)
 		ref_unhold(v, p->link);
 }
 
-void promise_run_turns(vat *v)
+/* Memory only. */
+void promise_discard(vat *v, vat_ref *p)
+{
+	(void)v;
+	for (struct continuation *c; (c = p->waiting);) {
+		p->waiting = c->next;
+		free(c);
+	}
+	free(p->value);
+	p->value = NULL;
+}
+
+void promises_close(vat *v)
 {
 	for (struct turn *t; (t = v->turns);) {
 		v->turns = t->next;
-		if (!v->turns)
-			v->turns_tail = &v->turns;
+		free(t);
+	}
+}
+
+void promise_run_turns(vat *v)
+{
+	for (struct turn *t; (t = v->turns);) {
 		struct object *o = object_of(v, t->object);
 		const vat_method *row = o ? object_method(o, t->method, true) : NULL;
 		if (row) {
@@ -195,6 +212,10 @@ void promise_run_turns(vat *v)
 		} else {
 			vat_warn(v, "nothing answers the continuation \"%s\" any more", t->method);
 		}
+		/* Taken out only now: the vat may die in it. New ones came after it. */
+		v->turns = t->next;
+		if (!v->turns)
+			v->turns_tail = &v->turns;
 		ref_unhold(v, t->promise);
 		ref_unhold(v, t->object);
 		free(t);

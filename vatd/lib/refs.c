@@ -9,10 +9,13 @@
  * without any of these go when the crank ends; imports go at bringOutYourDead, all at once, because telling
  * the kernel costs a syscall each.
  *
- * Entries are never given back to the heap: a stale pointer that a method kept finds an entry whose crank
+ * Entries come in slabs and are never given back to the heap: a stale pointer that a method kept finds an entry whose crank
  * is over and which nothing holds, and the vat dies with a sentence instead of corrupting itself.
  */
 #include "internal.h"
+
+#define SLAB_REFS	64u
+struct ref_slab { struct ref_slab *next; size_t n_used; vat_ref refs[SLAB_REFS]; };
 
 static uint64_t hash_vref(uint64_t bits)
 {
@@ -67,13 +70,43 @@ vat_ref *ref_find(vat *v, vref_t vref)
 	return v->table_size ? v->table[table_slot(v, vref)] : NULL;
 }
 
+static vat_ref *slab_take(vat *v)
+{
+	if (!v->slabs || v->slabs->n_used == SLAB_REFS) {
+		struct ref_slab *s = vat_alloc(v, sizeof(*s));
+		s->next = v->slabs;
+		v->slabs = s;
+	}
+	return &v->slabs->refs[v->slabs->n_used++];
+}
+
+void refs_each(vat *v, void (*fn)(vat *v, vat_ref *r))
+{
+	for (struct ref_slab *s = v->slabs; s; s = s->next)
+		for (size_t i = 0; i < s->n_used; i++)
+			if (s->refs[i].kind != REF_FREE)
+				fn(v, &s->refs[i]);
+}
+
+void refs_close(vat *v)
+{
+	for (struct ref_slab *s; (s = v->slabs);) {
+		v->slabs = s->next;
+		free(s);
+	}
+	free(v->table);
+	free(v->condemned);
+	free(v->dirty);
+	free(v->reexported);
+}
+
 vat_ref *ref_new(vat *v, enum ref_kind kind, vref_t vref)
 {
 	vat_ref *r = v->free_refs;
 	if (r)
 		v->free_refs = r->link;
 	else
-		r = vat_alloc(v, sizeof(*r));
+		r = slab_take(v);
 	*r = (vat_ref){ .vref = vref, .kind = kind, .crank = v->crank };
 	if (!vref_is_none(vref))
 		table_insert(v, r);

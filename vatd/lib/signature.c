@@ -18,8 +18,23 @@ struct encoder *encoder_begin(vat *v)
 {
 	unsigned i = v->n_scratch++;
 	struct encoder *e = i < ARRAY_LEN(v->scratch) ? &v->scratch[i] : vat_alloc(v, sizeof(*e));
+	if (i >= ARRAY_LEN(v->scratch)) {
+		e->outer = v->deep;
+		v->deep = e;
+	}
 	encoder_reset(v, e);
 	return e;
+}
+
+void encoders_close(vat *v)
+{
+	for (struct encoder *e; (e = v->deep);) {
+		v->deep = e->outer;
+		jtext_deinit(&e->text);
+		free(e);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(v->scratch); i++)
+		jtext_deinit(&v->scratch[i].text);
 }
 
 void encoder_reset(vat *v, struct encoder *e)
@@ -37,6 +52,8 @@ void encoder_end(vat *v, struct encoder *e)
 {
 	unsigned i = --v->n_scratch;
 	if (i >= ARRAY_LEN(v->scratch)) {
+		assert(e == v->deep);
+		v->deep = e->outer;
 		jtext_deinit(&e->text);
 		free(e);
 		return;

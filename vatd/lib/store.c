@@ -166,6 +166,17 @@ void store_count(vat *v, vat_ref *r, int change)
 		ref_condemn(v, r);
 }
 
+void store_close(vat *v)
+{
+	for (size_t i = 0; i < BAGGAGE_BUCKETS; i++)
+		for (struct baggage *b; (b = v->baggage[i]);) {
+			v->baggage[i] = b->next;
+			free(b->text);
+			free(b->slots);
+			free(b);
+		}
+}
+
 void store_write_dirty(vat *v)
 {
 	for (size_t i = 0; i < v->n_dirty; i++) {
