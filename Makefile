@@ -58,7 +58,7 @@ CLI_LIBS := -llmdb -ljansson
 
 # The vat library: what a vat links. No store, no broker.
 LIBCAPSTAN := vatd/lib/main.c vatd/lib/crank.c vatd/lib/channel.c vatd/lib/refs.c vatd/lib/promise.c \
-	vatd/lib/object.c vatd/lib/store.c vatd/lib/signature.c vatd/lib/value.c \
+	vatd/lib/object.c vatd/lib/store.c vatd/lib/signature.c vatd/lib/value.c vatd/lib/keys.c \
 	$(LIB_BASE) $(LIB_WIRE) lib/jtext.c
 LIBCAPSTAN_LIBS :=
 
@@ -142,13 +142,15 @@ $(B)/unit/test_fs_mount: $(B)/bin/capstan-fs
 
 # The vat library, and the edges' half of smallcaps; vats run as processes with the test as their kernel.
 VATLIB := $(filter-out vatd/lib/main.c,$(LIBCAPSTAN))
-UNIT_TESTS += test_smallcaps test_vats test_vatlib
+UNIT_TESTS += test_smallcaps test_vats test_vatlib test_keys
 LINK_test_smallcaps := $(LIB_JSON) $(LIB_BASE)
 LIBS_test_smallcaps := -ljansson
 LINK_test_vats := $(LIB_WIRE) $(LIB_BASE)
 LINK_test_vatlib := $(VATLIB)
-FUZZERS += fuzz_smallcaps fuzz_vatvalue
+LINK_test_keys := $(VATLIB)
+FUZZERS += fuzz_smallcaps fuzz_vatvalue fuzz_keys
 LINK_fuzz_vatvalue := $(VATLIB)
+LINK_fuzz_keys := $(VATLIB)
 LINK_fuzz_smallcaps := $(LIB_JSON) $(LIB_BASE)
 LIBS_fuzz_smallcaps := -ljansson
 $(B)/unit/test_vats: $(EXAMPLE_VATS:%=$(B)/vats/%) $(B)/vats/caller

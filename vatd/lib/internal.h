@@ -11,6 +11,7 @@
  *	store.c		values in the vatstore and the count of the references in them; baggage
  *	signature.c	C values to smallcaps and back
  *	value.c		vat_value
+ *	keys.c		keys of collections as text in their order
  *
  * Failures: what the vat's author or a caller did wrong fails the running method (vat->call.failed). What
  * would leave the vat in a state that is not true ends the process through vat_die(): exit(failure)
@@ -304,6 +305,22 @@ uint64_t store_count_get(vat *v, vat_ref *r);
 void store_write_dirty(vat *v);
 void store_mark_dirty(vat *v, vat_ref *r);
 void store_close(vat *v);
+
+vat_ref *store_ref(vat *v, vref_t vref);		/* named by the store: find or make; borrowed for the crank */
+
+/* keys.c */
+struct key {					/* a vatstore key that ends in a collection's key */
+	size_t len;				/* more than WIRE_MAX_KEY: too long, and `data` is not complete */
+	bool nameless;				/* it has a reference without vref: no such key is in the store */
+	char problem[200];
+	char data[WIRE_MAX_KEY + 1];		/* text, NUL-terminated */
+};
+void key_put(struct key *k, const char *s, size_t len);
+/* Append the encoding of a value. False: it is no key, or too long; k->problem is the sentence. */
+bool key_encode(vat *v, struct key *k, const struct vat_value *value);
+/* The value that has this encoding, as key_encode() writes it; false: none. The encoder is complete then. */
+bool key_decode(vat *v, const char *data, size_t len, struct encoder *e);
+vref_t key_ref(const char *data, size_t len);	/* of a key that is a reference; VREF_NONE: it is something else */
 
 /* signature.c */
 struct encoder *encoder_begin(vat *v);			/* nested; end in reverse order */

@@ -54,6 +54,16 @@ void store_delete(vat *v, const char *key)
 
 /* --- values --------------------------------------------------------------------------------------- */
 
+vat_ref *store_ref(vat *v, vref_t vref)
+{
+	vat_ref *r = ref_find(v, vref);
+	if (!r)
+		r = ref_new(v, vref_is_import(vref) ? REF_IMPORT : REF_LOCAL, vref);
+	if (r->kind == REF_IMPORT)
+		r->reachable = true;	/* what the store names was never dropped */
+	return r;
+}
+
 /* The references behind the text, from `p`. */
 static void read_slots(vat *v, const char *key, char *p, struct vat_value *valuep)
 {
@@ -70,12 +80,7 @@ static void read_slots(vat *v, const char *key, char *p, struct vat_value *value
 			slots = more;
 			size = size * 2 + 4;
 		}
-		vat_ref *r = ref_find(v, vref);
-		if (!r)
-			r = ref_new(v, vref_is_import(vref) ? REF_IMPORT : REF_LOCAL, vref);
-		if (r->kind == REF_IMPORT)
-			r->reachable = true;	/* what the store names was never dropped */
-		slots[n++] = r;
+		slots[n++] = store_ref(v, vref);
 	}
 	valuep->slots = slots;
 	valuep->n_slots = n;
