@@ -662,8 +662,82 @@ static void test_exit(void **state)
 	struct vat_kernel *k = *state;
 	start(k);
 	assert_string_equal(call(k, "#[\"leave\",[]]", ""), "exit #\"bye\"\n" OK_UNDEFINED);
+	kill_vat(k);
+	start(k);
 	assert_string_equal(call(k, "#[\"crash\",[]]", ""),
 			    "exit failure #{\"#error\":\"no more\",\"name\":\"Error\"}\n" OK_UNDEFINED);
+}
+
+/* "head", letters, "tail": `size` bytes in all. */
+static char *padded(const char *head, const char *tail, size_t size)
+{
+	size_t h = strlen(head), t = strlen(tail);
+	char *body = malloc(size + 1);
+	assert_non_null(body);
+	memset(body, 'y', size);
+	memcpy(body, head, h);
+	memcpy(body + size - t, tail, t + 1);
+	return body;
+}
+
+/* The next delivery was sent already: what is said in it. */
+static void heard_next(struct vat_kernel *k, const char *want)
+{
+	free(k->said);
+	k->said = strdup("");
+	k->delivery++;
+	assert_true(listen_to_vat(k, false));
+	assert_string_equal(k->said, want);
+}
+
+/* What was sent ahead of an exit is not begun. */
+static void test_exit_ahead(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	put_message(k, "o+0", "p-1", "#[\"leave\",[]]", "");
+	put_message(k, "o+0", "p-2", "#[\"echo\",[1]]", "");
+	k->delivery--;
+	send_out(k);
+	assert_true(listen_to_vat(k, false));
+	assert_string_equal(k->said, "exit #\"bye\"\n" OK_UNDEFINED);
+	wire_begin(&k->out, WIRE_PING, 0, 0);
+	wire_u64(&k->out, 9);
+	wire_end(&k->out);
+	send_out(k);
+	assert_true(listen_to_vat(k, true));
+	assert_string_equal(k->said, "exit #\"bye\"\n" OK_UNDEFINED "\npong 9");
+}
+
+/* Deliveries that come before the answer to a read have their turn afterwards, in their order, whatever their size. */
+static void test_ahead_of_answer(void **state)
+{
+	struct vat_kernel *k = *state;
+	char *large = padded("#[\"echo\",[\"", "\"]]", 200000);
+
+	start(k);
+	put_message(k, "o+0", "p-1", "#[\"take\",[\"x\"]]", "");
+	send_out(k);
+	put_message(k, "o+0", "p-2", large, "");
+	send_out(k);
+	put_message(k, "o+0", "p-3", "#[\"take\",[\"y\"]]", "");
+	put_message(k, "o+0", "p-4", "#[\"echo\",[4]]", "");
+	send_out(k);
+	wire_begin(&k->out, WIRE_PING, 0, 0);
+	wire_u64(&k->out, 9);
+	wire_end(&k->out);
+	send_out(k);
+	put_message(k, "o+0", "p-5", "#[\"echo\",[5]]", "");
+	send_out(k);
+	k->delivery -= 4;
+	assert_true(listen_to_vat(k, false));
+	assert_string_equal(k->said, "pong 9\nresolve p-1 #\"#undefined\"");
+	heard_next(k, "resolve p-2 (199989 bytes)");
+	heard_next(k, "resolve p-3 #\"#undefined\"");
+	heard_next(k, "resolve p-4 #4");
+	heard_next(k, "resolve p-5 #5");
+	assert_string_equal(call(k, "#[\"echo\",[6]]", ""), "resolve p-1 #6");
+	free(large);
 }
 
 /* Frames larger than a packet, both ways; and many frames that do not fit one packet. */
@@ -682,18 +756,6 @@ static void test_large(void **state)
 }
 
 /* --- what others choose ---------------------------------------------------------------------------- */
-
-/* "head", letters, "tail": `size` bytes in all. */
-static char *padded(const char *head, const char *tail, size_t size)
-{
-	size_t h = strlen(head), t = strlen(tail);
-	char *body = malloc(size + 1);
-	assert_non_null(body);
-	memset(body, 'y', size);
-	memcpy(body, head, h);
-	memcpy(body + size - t, tail, t + 1);
-	return body;
-}
 
 /* C1: a value that names a slot it does not have does not name one of ours when it is passed on. */
 static void test_forged_slots(void **state)
@@ -779,7 +841,7 @@ int main(void)
 		T(test_echo), T(test_signatures), T(test_mistakes), T(test_durable), T(test_kind_changed), T(test_ephemeral),
 		T(test_held_export), T(test_imports), T(test_baggage), T(test_own_in_baggage), T(test_own_promise),
 		T(test_rejected_promise), T(test_forwarding), T(test_notify_batch), T(test_to_self), T(test_durable_continuation), T(test_stale),
-		T(test_exit), T(test_large), T(test_forged_slots), T(test_long_words), T(test_circle), T(test_unsavable),
+		T(test_exit), T(test_exit_ahead), T(test_ahead_of_answer), T(test_large), T(test_forged_slots), T(test_long_words), T(test_circle), T(test_unsavable),
 		T(test_grown), T(test_own_result),
 	};
 	return cmocka_run_group_tests_name("vatlib", tests, NULL, NULL);

@@ -290,9 +290,9 @@ static inline size_t vref_list(const char *text, uint64_t out[64])
 	return n;
 }
 
-/* Deliver and return what the vat said, lines joined by line feeds. */
-static inline const char *message(struct vat_kernel *k, const char *target, const char *result, const char *body,
-				  const char *slots)
+/* A message to be sent, with others perhaps. */
+static inline void put_message(struct vat_kernel *k, const char *target, const char *result, const char *body,
+			       const char *slots)
 {
 	uint64_t s[64];
 	size_t n = vref_list(slots, s);
@@ -300,7 +300,16 @@ static inline const char *message(struct vat_kernel *k, const char *target, cons
 	wire_u64(&k->out, vref_bits(target));
 	wire_u64(&k->out, *result ? vref_bits(result) : 0);
 	wire_put_capdata(&k->out, body, strlen(body), s, n);
-	end_delivery(k);
+	wire_end(&k->out);
+}
+
+/* Deliver and return what the vat said, lines joined by line feeds. */
+static inline const char *message(struct vat_kernel *k, const char *target, const char *result, const char *body,
+				  const char *slots)
+{
+	put_message(k, target, result, body, slots);
+	send_out(k);
+	listen_to_vat(k, false);
 	return k->said;
 }
 

@@ -114,6 +114,15 @@ static enum received receive_packet(vat *v, uint8_t *packet, struct wire_joiner 
 
 enum received channel_receive(vat *v, const uint8_t **framesp, size_t *lenp)
 {
+	if (v->aside.len && !v->gone) {
+		struct wire_buf taken = v->aside;
+		v->aside = v->taken;
+		wire_buf_reset(&v->aside);
+		v->taken = taken;
+		*framesp = taken.data;
+		*lenp = taken.len;
+		return RECEIVED;
+	}
 	return v->gone ? RECEIVED_END : receive_packet(v, v->packet, &v->in, framesp, lenp);
 }
 
@@ -124,12 +133,24 @@ static void pong(vat *v, uint64_t token)
 	wire_end(&v->out);
 }
 
+/* A delivery sent ahead of the answer: its turn comes when this crank is done. */
+static void put_aside(vat *v, const uint8_t *frame, size_t size)
+{
+	struct wire_buf *b = &v->aside;
+	b->data = vat_grow(v, b->data, &b->size, b->len + size, 1);
+	memcpy(b->data + b->len, frame, size);
+	b->len += size;
+}
+
 void channel_ask(vat *v, struct wire_frame *answer)
 {
+	bool answered = false;
+
 	channel_flush(v);
-	for (;;) {
+	while (!answered) {
 		const uint8_t *frames;
 		size_t len, size;
+		struct wire_frame f;
 		enum received got = v->gone ? RECEIVED_END : receive_packet(v, v->reply_packet, &v->reply, &frames, &len);
 		if (got == RECEIVED_END)
 			vat_end(v, 1);
@@ -138,17 +159,29 @@ void channel_ask(vat *v, struct wire_frame *answer)
 			continue;
 		}
 		for (; len; frames += size, len -= size) {
-			enum wire_error e = wire_decode(frames, len, WIRE_TO_VAT, answer, &size);
+			enum wire_error e = wire_decode(frames, len, WIRE_TO_VAT, &f, &size);
 			if (e != WIRE_OK)
 				vat_die(v, "frame from the kernel: %s", wire_error_text(e));
-			if (answer->type == WIRE_STORE_VALUE)
-				return;
-			if (answer->type == WIRE_SHUTDOWN)
+			switch (f.type) {
+			case WIRE_STORE_VALUE:
+				if (answered)
+					vat_die(v, "the kernel answered a read twice");
+				*answer = f;
+				answered = true;
+				break;
+			case WIRE_SHUTDOWN:
 				vat_end(v, 0);
-			if (answer->type != WIRE_PING)
-				vat_die(v, "the kernel sent %s while a read was outstanding", wire_type_name(answer->type));
-			pong(v, answer->token);
-			channel_flush(v);
+			case WIRE_PING:
+				pong(v, f.token);
+				channel_flush(v);
+				break;
+			case WIRE_MESSAGE:
+			case WIRE_NOTIFY:
+				put_aside(v, frames, size);
+				break;
+			default:
+				vat_die(v, "the kernel sent %s while a read was outstanding", wire_type_name(f.type));
+			}
 		}
 	}
 }

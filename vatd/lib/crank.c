@@ -6,6 +6,7 @@
  */
 #include "internal.h"
 
+#define WINDOW		32	/* deliveries that may wait in the socket; beyond some twenty more gains nothing */
 #define ARENA_FIRST	8192	/* most cranks fit; larger chunks go back to the heap when the crank ends */
 
 /* --- memory --------------------------------------------------------------------------------------- */
@@ -320,7 +321,6 @@ static void crank_end(vat *v)
 	wire_end(&v->out);
 	channel_flush(v);
 	v->delivery = 0;
-	v->exiting = false;
 	arena_reset(v);
 }
 
@@ -370,7 +370,8 @@ static bool take_frame(vat *v, const struct wire_frame *f)
 	case WIRE_SHUTDOWN:
 		return false;
 	default:
-		deliver(v, f);
+		if (!v->exiting)	/* what was sent behind it is not ours to do any more */
+			deliver(v, f);
 		return true;
 	}
 }
@@ -379,7 +380,7 @@ static void say_hello(vat *v)
 {
 	wire_begin(&v->out, WIRE_HELLO, 0, 0);
 	wire_u32(&v->out, WIRE_VERSION);
-	wire_u32(&v->out, 1);
+	wire_u32(&v->out, WINDOW);
 	wire_end(&v->out);
 	channel_flush(v);
 }
@@ -408,15 +409,12 @@ static void begin(vat *v)
 	v->begun = true;
 }
 
-bool vat_take(vat *v, int *statusp)
+static bool take_packet(vat *v, int *statusp)
 {
 	const uint8_t *frames;
 	size_t len, size;
 	struct wire_frame f;
 
-	*statusp = 1;
-	if (!v->begun)
-		begin(v);
 	switch (channel_receive(v, &frames, &len)) {
 	case RECEIVED_NOTHING: return true;
 	case RECEIVED_END: return false;	/* the kernel is gone */
@@ -431,6 +429,18 @@ bool vat_take(vat *v, int *statusp)
 			return false;
 		}
 	}
+	return true;
+}
+
+bool vat_take(vat *v, int *statusp)
+{
+	*statusp = 1;
+	if (!v->begun)
+		begin(v);
+	do
+		if (!take_packet(v, statusp))
+			return false;
+	while (v->aside.len);	/* the socket says nothing of these */
 	return true;
 }
 
@@ -465,6 +475,8 @@ void vat_close(vat *v)
 	free(v->kinds);
 	wire_buf_deinit(&v->out);
 	wire_buf_deinit(&v->log);
+	wire_buf_deinit(&v->aside);
+	wire_buf_deinit(&v->taken);
 	wire_joiner_deinit(&v->in);
 	wire_joiner_deinit(&v->reply);
 	free(v->packet);

@@ -164,11 +164,12 @@ struct vat {
 	uint64_t delivery;		/* the one in hand; 0: none */
 	uint64_t crank;			/* counts deliveries, here only */
 	bool begun;			/* hello was said */
-	bool exiting;			/* exit was called in this crank */
+	bool exiting;			/* exit was called: the vat ends with the crank */
 	bool built;			/* startVat is done */
 	bool walked;			/* the first bringOutYourDead of this incarnation is done */
 
 	struct wire_buf out, log;
+	struct wire_buf aside, taken;	/* deliveries that came while an answer was awaited; those in hand of them */
 	struct wire_joiner in, reply;
 	uint8_t *packet, *reply_packet;	/* WIRE_MAX_PACKET bytes each */
 	uint8_t *part;			/* the same, once one was needed */
@@ -209,7 +210,7 @@ void channel_pack(vat *v);			/* send full packets early: bounded memory for larg
 /* The next whole frames. With a host also RECEIVED_NOTHING, instead of waiting. */
 enum received { RECEIVED, RECEIVED_NOTHING, RECEIVED_END };
 enum received channel_receive(vat *v, const uint8_t **framesp, size_t *lenp);
-/* Ask and wait; the answer's bytes are valid until the next. */
+/* Ask and wait; the answer's bytes are valid until the next. Deliveries that come first are kept for channel_receive(). */
 void channel_ask(vat *v, struct wire_frame *answer);
 void channel_log(vat *v, uint32_t level, const char *text, size_t len);
 __attribute__((noreturn, format(printf, 2, 3))) void vat_die(vat *v, const char *fmt, ...);
