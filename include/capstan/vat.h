@@ -74,6 +74,7 @@ typedef struct vat_kind {
 	const vat_method *continuations;	/* VAT_CONTINUATIONS: what only vat_when() and vat_catch() can call */
 	const vat_facet *facets;		/* VAT_FACETS: instead of methods */
 	bool is_virtual;			/* VAT_VIRTUAL: the state is stored, but dies with the process */
+	vat_fn *any;				/* VAT_ANY: a message whose method the table does not name */
 	vat_fn *init;				/* a new object, arguments by vat_read(); the root: each start, with parameters */
 	vat_fn *fini;				/* an object's C memory goes: release what is held */
 } vat_kind;
@@ -85,6 +86,7 @@ typedef struct vat_kind {
 #define VAT_FACETS(...)		.facets = (const vat_facet[]){ __VA_ARGS__, { NULL, NULL } }
 #define VAT_FACET(name_, ...)	{ name_, (const vat_method[]){ __VA_ARGS__, { NULL, NULL, NULL, NULL } } }
 #define VAT_DURABLE		.state = (const vat_field[]){ { NULL, 0, 0 } }	/* durable, with nothing to save */
+#define VAT_ANY(fn_)		.any = fn_
 #define VAT_INIT(fn_)		.init = fn_
 #define VAT_FINI(fn_)		.fini = fn_
 
@@ -136,6 +138,8 @@ int vat_return(vat *v, const char *signature, ...);
 int vat_fail(vat *v, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int vat_throw(vat *v, const char *signature, ...);
 vat_ref *vat_self(vat *v);		/* the object whose method runs */
+const char *vat_method_name(vat *v);	/* its name, as the message has it; in VAT_ANY: whatever the sender wrote */
+vat_value *vat_args(vat *v);		/* all arguments, as an array */
 
 /* --- objects -------------------------------------------------------------------------------------- */
 
@@ -168,6 +172,8 @@ bool vat_is_promise(const vat_ref *ref);
 vat_ref *vat_call(vat *v, vat_ref *target, const char *method, const char *signature, ...);
 /* Send without asking for an answer. */
 void vat_tell(vat *v, vat_ref *target, const char *method, const char *signature, ...);
+/* vat_call() with the arguments as an array value, such as vat_args(): to hand a message on. */
+vat_ref *vat_call_with(vat *v, vat_ref *target, const char *method, const vat_value *args);
 #ifndef VAT_NO_E
 #define E vat_call
 #endif
@@ -179,6 +185,13 @@ void vat_tell(vat *v, vat_ref *target, const char *method, const char *signature
  */
 void vat_when(vat *v, vat_ref *promise, void *self, const char *method);
 void vat_catch(vat *v, vat_ref *promise, void *self, const char *method);
+/*
+ * The same for both outcomes, and a promise for what the continuation returns (or for its failure): a method
+ * that must wait ends with `return vat_return(v, "r", vat_then(v, promise, self, "got", NULL));`. NULL for one
+ * outcome: the promise takes that one over. NULL returns: the method failed. On a durable object the
+ * continuation survives a restart, the promise is rejected by it like every promise that the vat decided.
+ */
+vat_ref *vat_then(vat *v, vat_ref *promise, void *self, const char *fulfilled, const char *rejected);
 
 /*
  * A promise of one's own, settled once. -1: it is not one's own or is settled already; then the method
@@ -247,6 +260,8 @@ size_t vat_length(const vat_value *value);					/* members of an array or record 
 vat_value *vat_at(vat *v, const vat_value *value, size_t i);			/* NULL: none */
 vat_value *vat_get(vat *v, const vat_value *record, const char *name);		/* NULL: none */
 const char *vat_name_at(vat *v, const vat_value *record, size_t i);		/* NULL: none */
+/* The same value with each object and promise in it replaced by what `map` returns; NULL: the method failed. */
+vat_value *vat_map_refs(vat *v, const vat_value *value, vat_ref *(*map)(vat *v, vat_ref *ref, void *arg), void *arg);
 
 /* --- baggage: durable values by name -------------------------------------------------------------- */
 

@@ -173,6 +173,11 @@ int vat_read(vat *v, const char *signature, ...)
 	return fits ? 0 : call_fail(v, "TypeError", "%s: %s", call_name(v), problem);
 }
 
+const char *vat_method_name(vat *v)
+{
+	return v->call.method;
+}
+
 vat_ref *vat_self(vat *v)
 {
 	return v->call.self ? v->call.self->ref : NULL;
@@ -261,6 +266,8 @@ static bool run_message(vat *v, vat_ref *target, const struct wire_frame *f, str
 		return false;
 	}
 	const vat_method *row = object_method(o, name, false);
+	if (!row && o->kind->any)
+		return call_method(v, o, NULL, o->kind->any, name, args, false, answer);
 	if (!row) {
 		encode_error(answer, "TypeError", arena_printf(v, "%s has no method \"%s\"", o->kind->name, name));
 		return false;

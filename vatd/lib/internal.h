@@ -63,7 +63,8 @@ struct settled {			/* a promise's value, kept while somebody may look */
 
 struct continuation {
 	struct continuation *next;
-	vat_ref *object;		/* held, or counted as stored when durable */
+	vat_ref *object;		/* held, or counted as stored when durable; NULL: `result` takes the outcome over */
+	vat_ref *result;		/* held: the promise of vat_then(); NULL: none, or it was an earlier incarnation's */
 	bool on_rejection, durable;
 	char method[];
 };
@@ -128,7 +129,8 @@ struct call {
 
 struct turn {
 	struct turn *next;
-	vat_ref *object, *promise;	/* both held */
+	vat_ref *object, *promise;	/* both held; no object: `result` takes the promise's outcome over */
+	vat_ref *result;		/* held, or NULL */
 	bool rejected;
 	char method[];
 };

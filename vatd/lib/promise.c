@@ -46,7 +46,8 @@ static void settled_free(vat *v, struct settled *s)
 
 /* --- continuations -------------------------------------------------------------------------------- */
 
-static void waiting_add(vat *v, vat_ref *p, vat_ref *object, const char *method, bool on_rejection, bool durable)
+static struct continuation *waiting_add(vat *v, vat_ref *p, vat_ref *object, const char *method, bool on_rejection,
+					bool durable)
 {
 	size_t len = strlen(method);
 	struct continuation *c = vat_alloc(v, sizeof(*c) + len + 1), **tail = &p->waiting;
@@ -57,6 +58,7 @@ static void waiting_add(vat *v, vat_ref *p, vat_ref *object, const char *method,
 	c->on_rejection = on_rejection;
 	c->durable = durable;
 	memcpy(c->method, method, len);
+	return c;
 }
 
 /* Lines "when o+d1.2 method" and "catch o+0 method". */
@@ -125,14 +127,18 @@ static void when_forget(vat *v, vat_ref *p)
 	p->when_known = true;
 }
 
-static void turn_add(vat *v, vat_ref *p, vat_ref *object, const char *method)
+static void turn_add(vat *v, vat_ref *p, vat_ref *object, const char *method, vat_ref *result)
 {
 	size_t len = strlen(method);
 	struct turn *t = vat_alloc(v, sizeof(*t) + len + 1);
 	ref_hold(p);
-	ref_hold(object);
+	if (object)
+		ref_hold(object);
+	if (result)
+		ref_hold(result);
 	t->object = object;
 	t->promise = p;
+	t->result = result;
 	memcpy(t->method, method, len);
 	*v->turns_tail = t;
 	v->turns_tail = &t->next;
@@ -142,8 +148,10 @@ static void continuation_free(vat *v, struct continuation *c)
 {
 	if (c->durable)
 		store_count(v, c->object, -1);
-	else
+	else if (c->object)
 		ref_unhold(v, c->object);
+	if (c->result)
+		ref_unhold(v, c->result);
 	free(c);
 }
 
@@ -155,7 +163,7 @@ static void fire(vat *v, vat_ref *p)
 	for (struct continuation *c; (c = p->waiting);) {
 		p->waiting = c->next;
 		if (c->on_rejection == rejected)
-			turn_add(v, p, c->object, c->method);
+			turn_add(v, p, c->object, c->method, c->result);
 		caught = caught || c->on_rejection;
 		continuation_free(v, c);
 	}
@@ -197,27 +205,63 @@ void promises_close(vat *v)
 	}
 }
 
+/* The promise of vat_then() settles as its continuation ended, unless that has settled it itself. */
+static void settle_result(vat *v, vat_ref *result, bool rejected, struct encoder *e)
+{
+	if (result->state != UNRESOLVED)
+		return;
+	if (rejected && !result->waiting && vref_is_none(result->vref) && result->n_holds == 1)
+		vat_warn(v, "a promise was rejected and nothing catches that: %.*s", (int)e->text.len, e->text.data);
+	promise_settle_own(v, result, rejected, e);
+}
+
+static void run_turn(vat *v, struct turn *t)
+{
+	struct object *o = object_of(v, t->object);
+	const vat_method *row = o ? object_method(o, t->method, true) : NULL;
+	struct encoder *answer = encoder_begin(v);
+	bool fulfilled = false;
+
+	if (row) {
+		t->promise->crank = v->crank;
+		fulfilled = call_method(v, o, row, row->fn, row->name, settled_view(t->promise->value), true, answer);
+		if (!fulfilled && !t->result)
+			vat_warn(v, "continuation %s.%s failed: %.*s", o->kind->name, row->name, (int)answer->text.len,
+				 answer->text.data);
+	} else {
+		vat_warn(v, "nothing answers the continuation \"%s\" any more", t->method);
+		encode_error(answer, "Error", "the continuation is gone");
+	}
+	if (t->result)
+		settle_result(v, t->result, !fulfilled, answer);
+	encoder_end(v, answer);
+}
+
+static void pass_outcome(vat *v, struct turn *t)
+{
+	struct encoder *e = encoder_begin(v);
+	struct vat_value value = settled_view(t->promise->value);
+	encode_value(v, e, &value);
+	settle_result(v, t->result, t->promise->state == REJECTED, e);
+	encoder_end(v, e);
+}
+
 void promise_run_turns(vat *v)
 {
 	for (struct turn *t; (t = v->turns);) {
-		struct object *o = object_of(v, t->object);
-		const vat_method *row = o ? object_method(o, t->method, true) : NULL;
-		if (row) {
-			struct encoder *answer = encoder_begin(v);
-			t->promise->crank = v->crank;
-			if (!call_method(v, o, row, row->fn, row->name, settled_view(t->promise->value), true, answer))
-				vat_warn(v, "continuation %s.%s failed: %.*s", o->kind->name, row->name,
-					 (int)answer->text.len, answer->text.data);
-			encoder_end(v, answer);
-		} else {
-			vat_warn(v, "nothing answers the continuation \"%s\" any more", t->method);
-		}
+		if (t->object)
+			run_turn(v, t);
+		else
+			pass_outcome(v, t);
 		/* Taken out only now: the vat may die in it. New ones came after it. */
 		v->turns = t->next;
 		if (!v->turns)
 			v->turns_tail = &v->turns;
 		ref_unhold(v, t->promise);
-		ref_unhold(v, t->object);
+		if (t->object)
+			ref_unhold(v, t->object);
+		if (t->result)
+			ref_unhold(v, t->result);
 		free(t);
 	}
 }
@@ -233,11 +277,15 @@ void promise_subscribe(vat *v, vat_ref *p)
 	p->subscribed = true;
 }
 
-static void wait_for(vat *v, vat_ref *p, struct object *o, const char *method, bool on_rejection)
+/* No method: the result takes the outcome over. */
+static void wait_for(vat *v, vat_ref *p, struct object *o, const char *method, bool on_rejection, vat_ref *result)
 {
 	waiting_load(v, p);
-	bool durable = o->kind->state;
-	waiting_add(v, p, o->ref, method, on_rejection, durable);
+	bool durable = method && o->kind->state;
+	struct continuation *c = waiting_add(v, p, method ? o->ref : NULL, method ? method : "", on_rejection, durable);
+	c->result = result;
+	if (result)
+		ref_hold(result);
 	if (durable) {
 		store_count(v, o->ref, 1);
 		when_mark_dirty(v, p);
@@ -246,7 +294,7 @@ static void wait_for(vat *v, vat_ref *p, struct object *o, const char *method, b
 			ref_export(v, p);
 			promise_subscribe(v, p);
 		}
-	} else {
+	} else if (method) {
 		ref_hold(o->ref);
 	}
 	if (!p->ours)
@@ -265,24 +313,32 @@ static vat_ref *as_promise(vat *v, vat_ref *r)
 	return p;
 }
 
+/* What is to be waited for, once it is right; NULL: the method failed. */
+static vat_ref *may_wait(vat *v, const char *what, vat_ref *promise, const struct object *o, const char *method)
+{
+	if (!promise) {
+		call_fail(v, "TypeError", "%s of no promise", what);
+		return NULL;
+	}
+	ref_check(v, promise, what);
+	if (method && !object_method(o, method, true)) {
+		call_fail(v, "TypeError", "%s: %s has no continuation or method \"%s\"", what, o->kind->name, method);
+		return NULL;
+	}
+	return as_promise(v, promise);
+}
+
 static void when_or_catch(vat *v, vat_ref *promise, void *self, const char *method, bool on_rejection)
 {
 	const char *what = on_rejection ? "vat_catch()" : "vat_when()";
 	struct object *o = object_from_self(v, self, what);
-	if (!promise) {
-		call_fail(v, "TypeError", "%s of no promise", what);
+	vat_ref *p = may_wait(v, what, promise, o, method);
+	if (!p)
 		return;
-	}
-	ref_check(v, promise, what);
-	if (!object_method(o, method, true)) {
-		call_fail(v, "TypeError", "%s: %s has no continuation or method \"%s\"", what, o->kind->name, method);
-		return;
-	}
-	vat_ref *p = as_promise(v, promise);
 	if (!promise_is_settled(p))
-		wait_for(v, p, o, method, on_rejection);
+		wait_for(v, p, o, method, on_rejection, NULL);
 	else if ((p->state == REJECTED) == on_rejection)
-		turn_add(v, p, o->ref, method);
+		turn_add(v, p, o->ref, method, NULL);
 }
 
 void vat_when(vat *v, vat_ref *promise, void *self, const char *method)
@@ -293,6 +349,23 @@ void vat_when(vat *v, vat_ref *promise, void *self, const char *method)
 void vat_catch(vat *v, vat_ref *promise, void *self, const char *method)
 {
 	when_or_catch(v, promise, self, method, true);
+}
+
+vat_ref *vat_then(vat *v, vat_ref *promise, void *self, const char *fulfilled, const char *rejected)
+{
+	struct object *o = object_from_self(v, self, "vat_then()");
+	vat_ref *p = may_wait(v, "vat_then()", promise, o, fulfilled);
+	if (!p || !may_wait(v, "vat_then()", promise, o, rejected))
+		return NULL;
+	vat_ref *result = vat_promise_new(v);
+	if (!promise_is_settled(p)) {
+		wait_for(v, p, o, fulfilled, false, result);
+		wait_for(v, p, o, rejected, true, result);
+		return result;
+	}
+	const char *method = p->state == REJECTED ? rejected : fulfilled;
+	turn_add(v, p, method ? o->ref : NULL, method ? method : "", result);
+	return result;
 }
 
 /* --- settling ------------------------------------------------------------------------------------- */
@@ -609,8 +682,21 @@ static void emit_send(vat *v, vat_ref *target, vref_t result, const struct encod
 	channel_pack(v);
 }
 
+/* The arguments: by signature, or an array value. */
+static void put_arguments(vat *v, struct encoder *e, const char *signature, va_list *ap, const vat_value *list)
+{
+	if (list) {
+		encode_value(v, e, list);
+		return;
+	}
+	jtext_char(&e->text, '[');
+	encode_args(v, e, signature, ap);
+	jtext_char(&e->text, ']');
+}
+
 /* The answer's promise; NULL when none was wanted and nothing went wrong. */
-static vat_ref *send_message(vat *v, vat_ref *target, const char *method, const char *signature, va_list *ap, bool wanted)
+static vat_ref *send_message(vat *v, vat_ref *target, const char *method, const char *signature, va_list *ap,
+			     const vat_value *list, bool wanted)
 {
 	vat_ref *answer = NULL;
 
@@ -623,9 +709,9 @@ static vat_ref *send_message(vat *v, vat_ref *target, const char *method, const 
 	struct encoder *e = encoder_begin(v);
 	jtext_char(&e->text, '[');
 	encode_string(e, method, strlen(method));
-	jtext_put(&e->text, ",[", 2);
-	encode_args(v, e, signature, ap);
-	jtext_put(&e->text, "]]", 2);
+	jtext_char(&e->text, ',');
+	put_arguments(v, e, signature, ap, list);
+	jtext_char(&e->text, ']');
 	encoder_finish(v, e);
 	if (e->problem[0]) {
 		call_fail(v, "TypeError", "arguments of \"%s\": %s", method, e->problem);
@@ -647,10 +733,21 @@ vat_ref *vat_call(vat *v, vat_ref *target, const char *method, const char *signa
 {
 	va_list ap;
 	va_start(ap, signature);
-	vat_ref *answer = send_message(v, target, method, signature, &ap, true);
+	vat_ref *answer = send_message(v, target, method, signature, &ap, NULL, true);
 	va_end(ap);
 	if (answer)
 		answer->crank = v->crank;
+	return answer;
+}
+
+vat_ref *vat_call_with(vat *v, vat_ref *target, const char *method, const vat_value *args)
+{
+	if (!args || vat_type(args) != VAT_ARRAY) {
+		call_fail(v, "TypeError", "arguments of \"%s\" are no array", method);
+		return rejected_new(v, "TypeError", "the arguments are no array");
+	}
+	vat_ref *answer = send_message(v, target, method, NULL, NULL, args, true);
+	answer->crank = v->crank;
 	return answer;
 }
 
@@ -658,6 +755,6 @@ void vat_tell(vat *v, vat_ref *target, const char *method, const char *signature
 {
 	va_list ap;
 	va_start(ap, signature);
-	send_message(v, target, method, signature, &ap, false);
+	send_message(v, target, method, signature, &ap, NULL, false);
 	va_end(ap);
 }

@@ -236,6 +236,46 @@ static vat_value *encoder_keep(vat *v, struct encoder *e)
 	return value;
 }
 
+vat_value *vat_args(vat *v)
+{
+	struct encoder *e = encoder_begin(v);
+	const struct vat_value *args = &v->call.args;
+	jtext_char(&e->text, '[');
+	for (const char *p = args->at; p; p = v->call.single ? NULL : jtext_next(p)) {
+		struct vat_value item = value_sub(args, p);
+		if (p != args->at)
+			jtext_char(&e->text, ',');
+		encode_value(v, e, &item);
+	}
+	jtext_char(&e->text, ']');
+	encoder_finish(v, e);
+	vat_value *value = encoder_keep(v, e);
+	encoder_end(v, e);
+	return value;
+}
+
+vat_value *vat_map_refs(vat *v, const vat_value *value, vat_ref *(*map)(vat *v, vat_ref *ref, void *arg), void *arg)
+{
+	struct encoder *e = encoder_begin(v);
+	encode_value(v, e, value);	/* the slots that this value names, and no others */
+	encoder_finish(v, e);
+	vat_value *mapped = encoder_keep(v, e);
+	encoder_end(v, e);
+	if (!mapped || !mapped->n_slots)
+		return mapped;
+	vat_ref **slots = arena_get(v, mapped->n_slots * sizeof(*slots));
+	for (size_t i = 0; i < mapped->n_slots; i++) {
+		mapped->slots[i]->crank = v->crank;
+		slots[i] = map(v, mapped->slots[i], arg);
+		if (!slots[i]) {
+			call_fail(v, "Error", "a reference in the value has no counterpart");
+			return NULL;
+		}
+	}
+	mapped->slots = slots;
+	return mapped;
+}
+
 vat_value *vat_value_new(vat *v, const char *signature, ...)
 {
 	struct encoder *e = encoder_begin(v);
