@@ -320,7 +320,7 @@ static void crank_end(vat *v)
 {
 	promise_run_turns(v);
 	objects_save(v);
-	promise_emit_reexported(v);
+	settled_emit(v);
 	ref_sweep(v);
 	store_write_dirty(v);
 	wire_begin(&v->out, WIRE_DONE, 0, v->delivery);

@@ -6,7 +6,7 @@
  *	channel.c	packets: one receive and one send a crank, synchronous reads of the vatstore between
  *	crank.c		deliveries in, methods called, `done` out
  *	refs.c		the table of references; what holds each; what may go, and how the kernel hears of it
- *	promise.c	settling, continuations, turns
+ *	promise.c	settling; wait.c: continuations, turns; settled.c: values; send.c; combine.c, stream.c: on top
  *	object.c	kinds, objects, saved state
  *	store.c		values in the vatstore and the count of the references in them; baggage
  *	signature.c	C values to smallcaps and back
@@ -55,18 +55,24 @@ enum ref_kind { REF_FREE, REF_LOCAL, REF_IMPORT, REF_A_PROMISE };
 enum promise_state { UNRESOLVED, FORWARDED, FULFILLED, REJECTED };
 
 struct object;
-struct settled {			/* a promise's value, kept while somebody may look */
+struct settled {			/* a value, kept while somebody may look */
 	size_t text_len, n_slots;
 	char *text;			/* after the slots, in the same allocation; NUL-terminated, no "#" */
+	vat_ref *promise;		/* that has it; NULL: something else does */
+	struct settled *next, **list;	/* of those that name promises; `list` NULL: not in it */
+	size_t n_inner;			/* while looking for circles: holds of its promise by others of the list */
+	bool marked;
 	vat_ref *slots[];
 };
 
 struct continuation {
-	struct continuation *next;
+	struct continuation *next, *prev;	/* a ring; NULL: in none */
 	vat_ref *object;		/* held, or counted as stored when durable; NULL: `result` takes the outcome over */
 	vat_ref *result;		/* held: the promise of vat_then(); NULL: none, or it was an earlier incarnation's */
+	const char *method;		/* in the same allocation */
 	bool on_rejection, durable;
-	char method[];
+	/* Instead of object and method, for either outcome: the library itself waits, and the memory is its own. */
+	void (*fn)(vat *v, struct continuation *c, vat_ref *settled);
 };
 
 struct vat_ref {
@@ -86,9 +92,10 @@ struct vat_ref {
 	bool ours;			/* we decide */
 	bool subscribed;
 	bool when_known, when_stored, when_dirty; /* its continuations' key in the store */
+	bool waits_durably;		/* some of them are durable */
 	enum promise_state state;
 	struct settled *value;
-	struct continuation *waiting;
+	struct continuation *waiting;	/* the last; its `next` is the first */
 	struct object *object;		/* REF_LOCAL, loaded */
 	vat_ref *link;			/* FORWARDED: held; REF_FREE: next free */
 	/* its slot number in the encoder with that serial */
@@ -131,9 +138,12 @@ struct turn {
 	struct turn *next;
 	vat_ref *object, *promise;	/* both held; no object: `result` takes the promise's outcome over */
 	vat_ref *result;		/* held, or NULL */
-	bool rejected;
+	struct continuation *inner;	/* instead of these */
 	char method[];
 };
+
+enum again_how { AGAIN_LEAF, AGAIN_NAMER, AGAIN_REFUSED };	/* names no promises; some; too much */
+struct again { vat_ref *promise; enum again_how how; };		/* held */
 
 /* --- the store ------------------------------------------------------------------------------------ */
 
@@ -186,8 +196,9 @@ struct vat {
 	size_t n_condemned, condemned_size;
 	vat_ref **dirty;		/* stored counts or continuations to write when it ends */
 	size_t n_dirty, dirty_size;
-	vat_ref **reexported;		/* settled promises named again: to resolve when it ends */
-	size_t n_reexported, reexported_size;
+	struct again *again;		/* settled promises named again: to resolve when it ends */
+	size_t n_again, again_size;
+	struct settled *circles;	/* settled values that name promises */
 	uint64_t encode_serial;
 
 	struct kind_row *kinds;
@@ -241,7 +252,6 @@ vat_ref *ref_new(vat *v, enum ref_kind kind, vref_t vref);
 void ref_free(vat *v, vat_ref *r);
 void ref_give_vref(vat *v, vat_ref *r, vref_t vref);	/* it enters the table */
 void ref_forget_vref(vat *v, vat_ref *r);		/* it left the clist */
-vat_ref *ref_settled_link(vat_ref *r);			/* where forwarding ends */
 uint64_t ref_export(vat *v, vat_ref *r);		/* the number to put in a syscall, making one if needed */
 void ref_check(vat *v, const vat_ref *r, const char *where);	/* borrowed in this crank or held, else vat_die() */
 void ref_hold(vat_ref *r);
@@ -259,7 +269,7 @@ const char *ref_describe(vat *v, const vat_ref *r);
 
 /* promise.c */
 bool promise_is_settled(const vat_ref *p);
-void promise_subscribe(vat *v, vat_ref *p);
+vat_ref *promise_follow(vat *v, vat_ref *r);		/* where forwarding ends; objects too */
 void promise_deliver_notify(vat *v, const struct wire_frame *f);
 /*
  * Settle the result of a message, or an own promise, with what the encoder holds. `p` may be NULL for a
@@ -268,13 +278,36 @@ void promise_deliver_notify(vat *v, const struct wire_frame *f);
 void promise_resolve_vref(vat *v, vref_t result, bool rejected, struct encoder *value);
 void promise_settle_own(vat *v, vat_ref *p, bool rejected, struct encoder *value);
 vat_ref *promise_settled_new(vat *v, bool rejected, struct encoder *value);
-void promise_emit_reexported(vat *v);
-void promise_run_turns(vat *v);
+void promise_put_resolution(vat *v, vref_t vref, bool rejected, const struct encoder *e);	/* all slots exported before */
+void promise_must_fit(vat *v, bool *rejectedp, struct encoder *e);
 void promise_free(vat *v, vat_ref *p);
 void promise_discard(vat *v, vat_ref *p);	/* its memory only: the vat is over */
+
+/* wait.c */
+void promise_subscribe(vat *v, vat_ref *p);
+void promise_run_turns(vat *v);
 void promises_close(vat *v);
 void promise_write_waiting(vat *v, vat_ref *p);		/* its continuations' key, when dirty */
+/*
+ * c->fn runs in a turn when `p` (a promise, followed) settles either way; that counts as catching. The caller keeps
+ * `c` until then, or until promise_unwait() was true: false, its turn is coming. It lives with the process.
+ */
+void promise_wait(vat *v, vat_ref *p, struct continuation *c);
+bool promise_unwait(vat *v, vat_ref *p, struct continuation *c);
+void waiting_load(vat *v, vat_ref *p);			/* what an earlier incarnation noted */
+void waiting_fire(vat *v, vat_ref *p);			/* settled: all that wait get a turn */
+void waiting_move(vat *v, vat_ref *p, vat_ref *to);	/* forwarded */
+void waiting_free(vat *v, vat_ref *p);
+void waiting_discard(vat_ref *p);
+
+/* settled.c */
 struct vat_value settled_view(const struct settled *s);
+struct settled *settled_new(vat *v, const struct vat_value *value);	/* holds what it names */
+void settled_free(vat *v, struct settled *s);		/* NULL too */
+void settled_give(vat *v, vat_ref *p, const struct vat_value *value);
+void settled_free_circles(vat *v);
+void settled_name_again(vat *v, vat_ref *p);
+void settled_emit(vat *v);				/* end of crank: what was named again is resolved */
 
 /* object.c */
 void kinds_start(vat *v);

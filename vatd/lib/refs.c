@@ -97,7 +97,6 @@ void refs_close(vat *v)
 	free(v->table);
 	free(v->condemned);
 	free(v->dirty);
-	free(v->reexported);
 }
 
 vat_ref *ref_new(vat *v, enum ref_kind kind, vref_t vref)
@@ -168,13 +167,6 @@ vat_ref *ref_introduce(vat *v, vref_t vref)
 	return r;
 }
 
-vat_ref *ref_settled_link(vat_ref *r)
-{
-	while (r->kind == REF_A_PROMISE && r->state == FORWARDED)
-		r = r->link;
-	return r;
-}
-
 /*
  * What the kernel does with a durable object is remembered in the store too: the next incarnation must not
  * delete what the kernel reaches, nor forget to retire, nor retire twice.
@@ -221,16 +213,13 @@ static void export_promise(vat *v, vat_ref *p)
 	if (!vref_is_none(p->vref))
 		return;
 	ref_give_vref(v, p, vref_make(true, false, v->next_promise++));
-	if (promise_is_settled(p)) {
-		v->reexported = vat_grow(v, v->reexported, &v->reexported_size, v->n_reexported + 1, sizeof(vat_ref *));
-		v->reexported[v->n_reexported++] = p;
-		ref_hold(p);
-	}
+	if (promise_is_settled(p))
+		settled_name_again(v, p);
 }
 
 uint64_t ref_export(vat *v, vat_ref *r)
 {
-	r = ref_settled_link(r);
+	r = promise_follow(v, r);
 	if (r->kind == REF_LOCAL)
 		export_object(v, r);
 	else if (r->kind == REF_A_PROMISE)
@@ -439,6 +428,7 @@ void ref_bring_out_dead(vat *v)
 		walk_clist(v);
 	v->walked = true;
 	objects_evict(v);
+	settled_free_circles(v);
 	ref_sweep(v);	/* what settled promises and objects let go lets others go */
 
 	uint64_t *dropped = arena_get(v, (v->n_table + 1) * sizeof(*dropped));
