@@ -23,7 +23,8 @@
 
 #include "../../lib/util.h"
 
-#define STORE_ROWS	256
+#define MAX_SYSCALLS	100000		/* of one crank: the kernel's defaults */
+#define MAX_SLOTS	50000
 #define WAIT_MS		20000		/* a vat that is silent for so long has hung */
 
 struct row { char *key, *value; size_t value_len; };
@@ -31,13 +32,16 @@ struct vat_kernel {
 	pid_t pid;
 	int fd;
 	uint64_t incarnation, delivery, next_export, next_promise;
-	struct row store[STORE_ROWS];
-	size_t n_rows;
+	struct row *store;		/* by key, bytewise */
+	size_t n_rows, store_size;
+	bool quiet;			/* `said` leaves out writes to the vatstore */
+	bool woken;			/* the vat asked for a wake, and got none yet */
 	vref_t imports[64];		/* what clistGetNext walks, ascending; bit 0 of reachable[] */
 	bool reachable[64];
 	size_t n_imports;
 	char *said, *logged;		/* since the last delivery; since ever */
 	unsigned n_packets, n_reads;	/* of the last delivery: packets from the vat that held syscalls; reads among them */
+	unsigned n_syscalls, n_slots;	/* of the last delivery; slots with listed references */
 	bool exited;			/* the vat's process has ended; `status` is its wait status */
 	int status;
 	struct wire_joiner in;
@@ -57,12 +61,25 @@ __attribute__((format(printf, 2, 3))) static inline void add_line(char **text, c
 	*text = both;
 }
 
+/* The first row whose key is not less. */
+static inline size_t store_place(struct vat_kernel *k, const char *key, size_t len)
+{
+	size_t from = 0, to = k->n_rows;
+	while (from < to) {
+		size_t middle = (from + to) / 2, have = strlen(k->store[middle].key);
+		int c = memcmp(k->store[middle].key, key, have < len ? have : len);
+		if (c < 0 || (c == 0 && have < len))
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from;
+}
+
 static inline struct row *store_find(struct vat_kernel *k, const char *key, size_t len)
 {
-	for (size_t i = 0; i < k->n_rows; i++)
-		if (strlen(k->store[i].key) == len && memcmp(k->store[i].key, key, len) == 0)
-			return &k->store[i];
-	return NULL;
+	size_t i = store_place(k, key, len);
+	return i < k->n_rows && strlen(k->store[i].key) == len && memcmp(k->store[i].key, key, len) == 0 ? &k->store[i] : NULL;
 }
 
 static inline const char *store_text(struct vat_kernel *k, const char *key)
@@ -75,19 +92,41 @@ static inline void store_remove(struct vat_kernel *k, struct row *row)
 {
 	free(row->key);
 	free(row->value);
-	*row = k->store[--k->n_rows];
+	memmove(row, row + 1, (size_t)(k->store + --k->n_rows - row) * sizeof(*row));
+}
+
+static inline void store_put(struct vat_kernel *k, const char *key, size_t key_len, const char *value, size_t value_len)
+{
+	struct row *row = store_find(k, key, key_len);
+	if (row) {
+		free(row->value);
+	} else {
+		size_t i = store_place(k, key, key_len);
+		if (k->n_rows == k->store_size) {
+			k->store_size = k->store_size * 2 + 256;
+			k->store = realloc(k->store, k->store_size * sizeof(*k->store));
+			assert_non_null(k->store);
+		}
+		row = &k->store[i];
+		memmove(row + 1, row, (k->n_rows++ - i) * sizeof(*row));
+		row->key = strndup(key, key_len);
+	}
+	row->value = strndup(value, value_len);
+	row->value_len = value_len;
 }
 
 static inline void store_write(struct vat_kernel *k, const struct wire_frame *f)
 {
-	struct row *row = store_find(k, (const char *)f->store.key.data, f->store.key.len);
-	if (row)
-		store_remove(k, row);
-	assert_true(k->n_rows < STORE_ROWS);
-	row = &k->store[k->n_rows++];
-	row->key = strndup((const char *)f->store.key.data, f->store.key.len);
-	row->value = strndup((const char *)f->store.value.data, f->store.value.len);
-	row->value_len = f->store.value.len;
+	store_put(k, (const char *)f->store.key.data, f->store.key.len, (const char *)f->store.value.data, f->store.value.len);
+}
+
+/* Rows whose keys begin so. */
+static inline size_t store_count_rows(struct vat_kernel *k, const char *prefix)
+{
+	size_t n = 0, len = strlen(prefix);
+	for (size_t i = store_place(k, prefix, len); i < k->n_rows && strncmp(k->store[i].key, prefix, len) == 0; i++)
+		n++;
+	return n;
 }
 
 static inline void send_out(struct vat_kernel *k)
@@ -145,6 +184,21 @@ static inline void answer_get(struct vat_kernel *k, const struct wire_frame *f)
 	send_out(k);
 }
 
+static inline void answer_next_key(struct vat_kernel *k, const struct wire_frame *f)
+{
+	const char *key = (const char *)f->store.key.data;
+	size_t i = store_place(k, key, f->store.key.len);
+	if (i < k->n_rows && strlen(k->store[i].key) == f->store.key.len && memcmp(k->store[i].key, key, f->store.key.len) == 0)
+		i++;
+	bool found = i < k->n_rows;
+	wire_begin(&k->out, WIRE_STORE_VALUE, found ? WIRE_F_FOUND : 0, k->delivery);
+	wire_u64(&k->out, 0);
+	wire_put_bytes(&k->out, found ? k->store[i].key : NULL, found ? strlen(k->store[i].key) : 0);
+	wire_put_bytes(&k->out, NULL, 0);
+	wire_end(&k->out);
+	send_out(k);
+}
+
 static inline void hear_list(struct vat_kernel *k, const char *name, const struct wire_frame *f)
 {
 	char *line = NULL, vref[REF_TEXT_MAX];
@@ -178,8 +232,16 @@ static inline bool hear(struct vat_kernel *k, const struct wire_frame *f)
 {
 	char a[REF_TEXT_MAX], b[REF_TEXT_MAX], *value;
 
-	if (f->delivery)
+	if (f->delivery) {
 		assert_int_equal(f->delivery, k->delivery);
+		k->n_syscalls++;
+		if (f->type == WIRE_SEND)
+			k->n_slots += f->message.methargs.n_slots;
+		else if (f->type == WIRE_DROP_IMPORTS || f->type == WIRE_RETIRE_IMPORTS_SYS || f->type == WIRE_RETIRE_EXPORTS_SYS ||
+			 f->type == WIRE_RESOLVE)
+			k->n_slots += f->list.count;
+		assert_true(k->n_syscalls <= MAX_SYSCALLS + 1 && k->n_slots <= MAX_SLOTS);	/* + 1: `done` */
+	}
 	switch (f->type) {
 	case WIRE_SEND:
 		value = capdata_text(&f->message.methargs);
@@ -201,17 +263,21 @@ static inline bool hear(struct vat_kernel *k, const struct wire_frame *f)
 	case WIRE_RETIRE_EXPORTS_SYS: hear_list(k, "retireExports", f); return false;
 	case WIRE_VATSTORE_SET:
 		store_write(k, f);
-		add_line(&k->said, "set %.*s %.*s", (int)f->store.key.len, f->store.key.data, (int)f->store.value.len,
-			 f->store.value.data);
+		if (!k->quiet)
+			add_line(&k->said, "set %.*s %.*s", (int)f->store.key.len, f->store.key.data, (int)f->store.value.len,
+				 f->store.value.data);
 		return false;
 	case WIRE_VATSTORE_DELETE: {
 		struct row *row = store_find(k, (const char *)f->store.key.data, f->store.key.len);
 		if (row)
 			store_remove(k, row);
-		add_line(&k->said, "delete %.*s", (int)f->store.key.len, f->store.key.data);
+		if (!k->quiet)
+			add_line(&k->said, "delete %.*s", (int)f->store.key.len, f->store.key.data);
 		return false;
 	}
 	case WIRE_VATSTORE_GET: k->n_reads++; answer_get(k, f); return false;
+	case WIRE_VATSTORE_GET_NEXT_KEY: k->n_reads++; answer_next_key(k, f); return false;
+	case WIRE_WAKE_ME: k->woken = true; return false;
 	case WIRE_CLIST_GET_NEXT: k->n_reads++; answer_clist(k, f->ref); return false;
 	case WIRE_LOG: add_line(&k->logged, "%.*s", (int)f->log.text.len, f->log.text.data); return false;
 	case WIRE_HELLO: assert_int_equal(f->hello.version, WIRE_VERSION); return false;
@@ -260,7 +326,7 @@ static inline void begin_delivery(struct vat_kernel *k, enum wire_type type)
 {
 	free(k->said);
 	k->said = strdup("");
-	k->n_packets = k->n_reads = 0;
+	k->n_packets = k->n_reads = k->n_syscalls = k->n_slots = 0;
 	wire_begin(&k->out, type, 0, ++k->delivery);
 }
 
@@ -351,6 +417,14 @@ static inline const char *collect(struct vat_kernel *k, enum wire_type type, con
 	return k->said;
 }
 
+static inline const char *wake(struct vat_kernel *k)
+{
+	k->woken = false;
+	begin_delivery(k, WIRE_WAKE);
+	end_delivery(k);
+	return k->said;
+}
+
 /* The vat runs: init and startVat. `serve` runs in the child with the socket as fd 3. */
 static inline const char *start_vat(struct vat_kernel *k, void (*serve)(const void *), const void *arg, const char *parameters)
 {
@@ -414,7 +488,8 @@ static inline int vat_kernel_teardown(void **state)
 	if (k->fd >= 0)
 		kill_vat(k);
 	while (k->n_rows)
-		store_remove(k, k->store);
+		store_remove(k, &k->store[k->n_rows - 1]);
+	free(k->store);
 	wire_buf_deinit(&k->out);
 	free(k->said);
 	free(k->logged);
