@@ -63,6 +63,11 @@ LIBCAPSTAN := vatd/lib/main.c vatd/lib/crank.c vatd/lib/channel.c vatd/lib/refs.
 	$(LIB_BASE) $(LIB_WIRE) lib/jtext.c
 LIBCAPSTAN_LIBS :=
 
+# The test library: several vats and a kernel in one process, so it holds both sides. Each half keeps its names to itself
+# (both have a struct vat, and functions of the same name); what remains is what the public headers declare.
+KIT_KERNEL := vatd/test/kernel.c broker/methods.c $(LIB_CHECK) # and KERNEL, below
+KIT_VATS = vatd/test/vat_test.c $(filter-out vatd/lib/main.c,$(LIBCAPSTAN))
+
 # Example and test vats: one static program per source.
 EXAMPLE_VATS := alice bob carol counter
 TEST_VATS := caller
@@ -159,12 +164,22 @@ $(B)/unit/test_vats: $(EXAMPLE_VATS:%=$(B)/vats/%) $(B)/vats/caller
 UNIT_TESTS += test_vatthen
 LINK_test_vatthen := $(VATLIB)
 
+# Tests of vats by the test library, as their authors write them. PROGRAMS_<test>: programs of vatd/examples in them, each
+# named NAME_program.
+KIT_TESTS := test_kit
+UNIT_TESTS += $(KIT_TESTS)
+PROGRAMS_test_kit := alice bob carol
+$(foreach t,$(KIT_TESTS),$(eval LIBS_$(t) := $(B)/lib/libcapstan-test.a -llmdb -ljansson -lmd -lm -lpthread))
+$(KIT_TESTS:%=$(B)/unit/%): $(B)/lib/libcapstan-test.a
+$(foreach t,$(KIT_TESTS),$(eval $(B)/unit/$(t): $(PROGRAMS_$(t):%=$(B)/programs/%.o)))
+
 # --- rules -------------------------------------------------------------------------------------------------------
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 BIN := $(B)/bin
 PROGRAMS := $(BIN)/capstand $(BIN)/capstan-vatd $(BIN)/capstan-fs $(BIN)/capstan
-LIBS := $(B)/lib/libcapstan.a $(B)/lib/libcapstan.so $(B)/lib/pkgconfig/libcapstan.pc
+LIBS := $(B)/lib/libcapstan.a $(B)/lib/libcapstan.so $(B)/lib/pkgconfig/libcapstan.pc \
+	$(B)/lib/libcapstan-test.a $(B)/lib/pkgconfig/libcapstan-test.pc
 VATS := $(patsubst %,$(B)/vats/%,$(EXAMPLE_VATS) $(TEST_VATS))
 
 .PHONY: all programs libs vats test demo bench install clean layers deps unit fuzzers helpers sweep
@@ -178,6 +193,9 @@ vats: $(VATS)
 $(B)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+$(B)/programs/%.o: vatd/examples/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -DVAT_PROGRAM_NAME=$*_program -c -o $@ $<
 # The vat library and vats are never sanitised (vats are static); they are position-independent for the .so.
 $(B)/vobj/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -205,7 +223,20 @@ $(B)/lib/libcapstan.so: $(patsubst %.c,$(B)/vobj/%.o,$(LIBCAPSTAN)) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -shared -Wl,-soname,libcapstan.so.0 -o $@ $(filter %.o,$^) $(LIBCAPSTAN_LIBS)
 	ln -sf libcapstan.so $(@D)/libcapstan.so.0
-$(B)/lib/pkgconfig/libcapstan.pc: vatd/libcapstan.pc.in Makefile
+$(B)/kit/kernel.o: $(call obj,$(KIT_KERNEL) $(KERNEL)) Makefile
+	@mkdir -p $(@D)
+	$(LD) -r -o $@ $(sort $(filter %.o,$^))
+	objcopy -w -G 'kit_*' $@
+$(B)/kit/names: include/capstan/vat.h include/capstan/vat_test.h
+	@mkdir -p $(@D)
+	grep -ohE '\bvat_[a-z0-9_]+\(' $^ | tr -d '(' | sort -u > $@
+$(B)/lib/libcapstan-test.a: $(B)/kit/kernel.o $(call obj,$(KIT_VATS)) $(B)/kit/names Makefile
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(LD) -r -o $(B)/kit/capstan-test.o $(filter %.o,$^)
+	objcopy --keep-global-symbols=$(B)/kit/names $(B)/kit/capstan-test.o
+	$(AR) rcs $@ $(B)/kit/capstan-test.o
+$(B)/lib/pkgconfig/%.pc: vatd/%.pc.in Makefile
 	@mkdir -p $(@D)
 	sed -e 's|@INCLUDEDIR@|$(CURDIR)/include|' -e 's|@LIBDIR@|$(abspath $(B))/lib|' -e 's|@VERSION@|$(VERSION)|' $< > $@
 
@@ -290,12 +321,14 @@ $(B)/bench/relay: tests/bench/relay.c Makefile
 install: programs libs
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/capstan
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 include/capstan/ref.h include/capstan/wire.h include/capstan/vat.h $(DESTDIR)$(PREFIX)/include/capstan
-	install -m 644 $(B)/lib/libcapstan.a $(DESTDIR)$(PREFIX)/lib
+	install -m 644 $(addprefix include/capstan/,ref.h wire.h vat.h vat_test.h) $(DESTDIR)$(PREFIX)/include/capstan
+	install -m 644 $(B)/lib/libcapstan.a $(B)/lib/libcapstan-test.a $(DESTDIR)$(PREFIX)/lib
 	install -m 755 $(B)/lib/libcapstan.so $(DESTDIR)$(PREFIX)/lib/libcapstan.so.0
 	ln -sf libcapstan.so.0 $(DESTDIR)$(PREFIX)/lib/libcapstan.so
-	sed -e 's|@INCLUDEDIR@|$(PREFIX)/include|' -e 's|@LIBDIR@|$(PREFIX)/lib|' -e 's|@VERSION@|$(VERSION)|' \
-		vatd/libcapstan.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/libcapstan.pc
+	@for pc in libcapstan libcapstan-test; do \
+		sed -e 's|@INCLUDEDIR@|$(PREFIX)/include|' -e 's|@LIBDIR@|$(PREFIX)/lib|' -e 's|@VERSION@|$(VERSION)|' \
+			vatd/$$pc.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/$$pc.pc || exit 1; \
+	done
 	@for page in docs/*.[1-9]; do \
 		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; \
 	done

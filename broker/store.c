@@ -23,6 +23,7 @@
 #include "store_impl.h"
 
 #define MAP_SIZE	(UINT64_C(1) << 40)
+#define SCRATCH_MAP	(UINT64_C(1) << 30)	/* valgrind has no room for the other */
 #define STORE_MODE	0640
 #define READER_CHECK	256u	/* commits between two looks for readers that died */
 
@@ -295,15 +296,16 @@ static int open_folder(struct store *s, const char *dir)
 
 static int open_env(struct store *s, const char *dir)
 {
+	bool scratch = s->kind == STORE_SCRATCH;
 	int rc, dead;
 
 	rc = mdb_env_create(&s->base.env);
 	if (!rc)
-		rc = mdb_env_set_mapsize(s->base.env, MAP_SIZE);
+		rc = mdb_env_set_mapsize(s->base.env, scratch ? SCRATCH_MAP : MAP_SIZE);
 	if (!rc)
 		rc = mdb_env_set_maxdbs(s->base.env, T_N);
 	if (!rc)
-		rc = mdb_env_open(s->base.env, dir, MDB_NOTLS, STORE_MODE);
+		rc = mdb_env_open(s->base.env, dir, MDB_NOTLS | (scratch ? MDB_NOSYNC : 0), STORE_MODE);
 	if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH || rc == MDB_CORRUPTED)
 		return STORE_E_CORRUPT;
 	if (!rc)
@@ -480,7 +482,8 @@ static int open_all(struct store *s, const char *dir, uint64_t *versionp)
 	if (rc)
 		return lmdb_failed(rc, "fd");
 	space_init(&s->space, fd);
-	r = sync_folder(s);
+	s->space.no_fallocate = s->kind == STORE_SCRATCH;
+	r = s->kind == STORE_SCRATCH ? 0 : sync_folder(s);
 	if (!r)
 		r = open_transaction(s);
 	if (!r)

@@ -21,7 +21,10 @@ enum store_open_outcome {
 	STORE_E_LOCKED = 2,		/* another broker has it */
 	STORE_E_CORRUPT = 3,		/* not an LMDB environment */
 };
-enum store_kind { STORE_OVERLAY, STORE_DIRECT };
+enum store_kind {
+	STORE_OVERLAY, STORE_DIRECT,
+	STORE_SCRATCH,			/* overlay, for a store that nobody opens again: nothing synced, 1 GiB of map, no blocks ahead */
+};
 
 struct store;
 /* `dir` holds data.mdb and lock.mdb (made when missing). `fs_gid`: group that may read data.mdb, or -1. */

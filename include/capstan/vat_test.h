@@ -21,6 +21,8 @@
 
 #include <capstan/vat.h>
 
+#undef VAT_PROGRAM_NAME	/* here every program says its own */
+
 typedef struct vat_test vat_test;
 
 vat_test *vat_test_new(void);
@@ -37,7 +39,8 @@ const char *vat_test_launch(vat_test *t);
  * answer as JSON, where {"@":"ko7"} is a reference, or "NAME: message" of the rejection's Error; "(pending)" when it is
  * still open then (vat_test_answer() asks again). `args` is a JSON array.
  */
-const char *vat_test_call(vat_test *t, const char *target, const char *method, const char *args);
+const char *vat_test_call(vat_test *t, const char *target, const char *method, const char *args, ...)
+	__attribute__((format(printf, 4, 5)));
 const char *vat_test_answer(vat_test *t);		/* of the latest call */
 void vat_test_run(vat_test *t);				/* until nothing moves */
 void vat_test_release(vat_test *t);			/* let go of all references that answers have shown */

@@ -264,6 +264,7 @@ void ref_retire_imports(vat *v, const struct wire_frame *f);
 void ref_bring_out_dead(vat *v);
 void refs_each(vat *v, void (*fn)(vat *v, vat_ref *r));	/* all but the free ones; fn may make and free some */
 void refs_close(vat *v);
+size_t refs_count(vat *v);				/* references in use, and objects in memory */
 bool ref_survives(const vat_ref *r);			/* may stand in the store */
 const char *ref_describe(vat *v, const vat_ref *r);
 

@@ -88,6 +88,15 @@ void refs_each(vat *v, void (*fn)(vat *v, vat_ref *r))
 				fn(v, &s->refs[i]);
 }
 
+size_t refs_count(vat *v)
+{
+	size_t n = 0;
+	for (struct ref_slab *s = v->slabs; s; s = s->next)
+		for (size_t i = 0; i < s->n_used; i++)
+			n += (s->refs[i].kind != REF_FREE) + (s->refs[i].object != NULL);
+	return n;
+}
+
 void refs_close(vat *v)
 {
 	for (struct ref_slab *s; (s = v->slabs);) {
