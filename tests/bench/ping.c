@@ -5,23 +5,15 @@
  * run(rounds, depth) sends `depth` calls in one crank, waits until all are answered, and does so `rounds` times; it
  * answers with the nanoseconds of all of them together. depth 1 is the sequential round trip.
  */
-#include <time.h>
-
 #include <capstan/vat.h>
+
+#include "clock.h"
 
 /* One measurement. An ephemeral object: its continuations need no place in the store. */
 typedef struct {
 	vat_ref *pong, *result;
 	int64_t rounds, depth, n_waiting, start;
 } measure;
-
-static int64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
-}
 
 static void send_round(vat *v, measure *self)
 {
@@ -85,5 +77,6 @@ VAT_METHOD(root, run)
 	return vat_return(v, "r", result);
 }
 
-static const vat_kind Root = { "Ping", sizeof(root), VAT_METHODS({ "bootstrap", "vv", "s", bootstrap }, { "run", "ii", NULL, run }) };
+static const vat_kind Root = { "Ping", sizeof(root),
+	VAT_METHODS({ "bootstrap", "vv", "s", bootstrap }, { "run", "ii", NULL, run }) };
 VAT_PROGRAM(&Root);
