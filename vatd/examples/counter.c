@@ -1,9 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The smallest useful vat: a number that survives. It stands in the baggage, so killing the vat, the broker
- * or the machine loses nothing that a caller was told.
+ * The smallest useful vat: numbers that survive. One stands in the baggage, under a name; and there are as many
+ * counters more as anybody asks for, objects with a saved state. Killing the vat, the broker or the machine loses
+ * nothing that a caller was told.
  */
 #include <capstan/vat.h>
+
+typedef struct { int64_t n; } counter;
+
+VAT_METHOD(counter, made)
+{
+	return vat_read(v, "?i", &self->n);
+}
+
+VAT_METHOD(counter, inc)
+{
+	int64_t by = 1;
+	vat_read(v, "?i", &by);
+	self->n += by;
+	return vat_return(v, "i", self->n);
+}
+
+static const vat_kind Tally = { "Tally", sizeof(counter), VAT_INIT(made), VAT_STATE(VAT_I64(counter, n)),
+	VAT_METHODS({ "increment", "?i", "i", inc }) };
 
 typedef struct { char unused; } root;
 
@@ -34,8 +53,14 @@ VAT_METHOD(root, get)
 	return vat_return(v, "i", count(v));
 }
 
+VAT_METHOD(root, make)
+{
+	int64_t start = 0;
+	vat_read(v, "?i", &start);
+	return vat_return(v, "r", vat_new(v, &Tally, "i", start));
+}
+
 static const vat_kind Counter = { "Counter", sizeof(root),
-	VAT_METHODS({ "bootstrap", NULL, "r", bootstrap },
-		    { "increment", "?i", "i", increment },
-		    { "get", "", "i", get }) };
-VAT_PROGRAM(&Counter);
+	VAT_METHODS({ "bootstrap", NULL, "r", bootstrap }, { "increment", "?i", "i", increment }, { "get", "", "i", get },
+		    { "make", "?i", "r", make }) };
+VAT_PROGRAM(&Counter, &Tally);
