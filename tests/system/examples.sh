@@ -59,8 +59,11 @@ nothing_left() {
 	[[ -z $(ls "$RUN/fs/vats") ]] || fail "vats are left: $(ls "$RUN/fs/vats")"
 }
 kill_vat() {
-	local pid
-	pid=$(vat_pid "${AT[vat-$1]}")
+	local pid i
+	for ((i = 0; i < 500; i++)); do	# after the death of the broker it may still be starting
+		pid=$(vat_pid "${AT[vat-$1]}")
+		[[ ! $pid =~ ^[0-9]+$ ]] || break
+	done
 	kill -KILL "$pid"
 	gone "$pid"
 }
