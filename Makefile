@@ -57,9 +57,9 @@ CLI := tools/capstan.c tools/client.c tools/fsck.c tools/output.c \
 CLI_LIBS := -llmdb -ljansson
 
 # The vat library: what a vat links. No store, no broker.
-LIBCAPSTAN := vatd/lib/main.c vatd/lib/crank.c vatd/lib/channel.c vatd/lib/refs.c vatd/lib/promise.c \
-	vatd/lib/wait.c vatd/lib/settled.c vatd/lib/send.c \
-	vatd/lib/object.c vatd/lib/store.c vatd/lib/signature.c vatd/lib/value.c vatd/lib/keys.c \
+LIBCAPSTAN := vatd/lib/main.c vatd/lib/crank.c vatd/lib/channel.c vatd/lib/refs.c vatd/lib/sweep.c vatd/lib/clean.c \
+	vatd/lib/promise.c vatd/lib/wait.c vatd/lib/settled.c vatd/lib/send.c \
+	vatd/lib/kinds.c vatd/lib/object.c vatd/lib/state.c vatd/lib/store.c vatd/lib/signature.c vatd/lib/value.c vatd/lib/keys.c \
 	$(LIB_BASE) $(LIB_WIRE) lib/jtext.c
 LIBCAPSTAN_LIBS :=
 

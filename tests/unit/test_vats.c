@@ -161,7 +161,7 @@ static void test_caller(void **state)
 	k->imports[2].bits = vref_bits("o-5");
 	k->reachable[0] = k->reachable[2] = true;
 	k->n_imports = 3;
-	assert_string_equal(collect(k, WIRE_BRING_OUT_YOUR_DEAD, ""), "dropImports o-5\nretireImports o-5 o-2");
+	assert_string_equal(collect(k, WIRE_BRING_OUT_YOUR_DEAD, ""), "dropImports o-5\nretireImports o-2 o-5");
 	assert_string_equal(collect(k, WIRE_BRING_OUT_YOUR_DEAD, ""), "");
 }
 

@@ -180,19 +180,22 @@ const char *vat_method_name(vat *v)
 
 vat_ref *vat_self(vat *v)
 {
-	return v->call.self ? v->call.self->ref : NULL;
+	if (v->call.face)
+		v->call.face->crank = v->crank;
+	return v->call.face;
 }
 
 bool call_method(vat *v, struct object *self, const vat_method *row, vat_fn *fn, const char *name,
 		 struct vat_value args, bool single, struct encoder *answer)
 {
 	struct call outer = v->call;
-	struct object *touched_before = v->touched;
 	char problem[200];
 	bool fulfilled;
 
-	v->call = (struct call){ .self = self, .method = name, .row = row, .args = args, .single = single,
-				 .answer = answer };
+	v->call = (struct call){ .self = self, .face = v->face ? v->face : self->kind->facets ? ref_facet(v, self->ref, 0) :
+				 self->ref, .method = name, .row = row, .args = args, .single = single, .answer = answer };
+	v->face = NULL;
+	uint64_t since = v->touch_serial;
 	object_touch(v, self);
 	self->ref->crank = v->crank;
 	if (row && row->args && !decode_args(v, &args, single, row->args, NULL, problem)) {
@@ -202,7 +205,7 @@ bool call_method(vat *v, struct object *self, const vat_method *row, vat_fn *fn,
 		if (r != 0 && !v->call.failed)
 			call_fail(v, "Error", "%s failed", call_name(v));
 	}
-	objects_admit(v, self, touched_before);
+	objects_admit(v, since);
 	fulfilled = !v->call.failed;
 	if (!v->call.returned)
 		jtext_put(&answer->text, "\"#undefined\"", 12);
@@ -265,11 +268,12 @@ static bool run_message(vat *v, vat_ref *target, const struct wire_frame *f, str
 		encode_error(answer, "Error", "the target is not an object of this vat any more");
 		return false;
 	}
-	const vat_method *row = object_method(o, name, false);
+	const vat_method *row = object_method_as(o, target, name);
+	v->face = row || o->kind->any ? target : NULL;
 	if (!row && o->kind->any)
 		return call_method(v, o, NULL, o->kind->any, name, args, false, answer);
 	if (!row) {
-		encode_error(answer, "TypeError", arena_printf(v, "%s has no method \"%s\"", o->kind->name, name));
+		encode_error(answer, "TypeError", arena_printf(v, "%s has no method \"%s\"", kind_interface(v, target), name));
 		return false;
 	}
 	return call_method(v, o, row, row->fn, row->name, args, false, answer);
@@ -306,6 +310,7 @@ static void deliver_start(vat *v, const struct wire_frame *f)
 		args = (struct vat_value){ undefined, undefined + sizeof(undefined) - 1, NULL, 0 };
 	else if (!accept_capdata(v, &f->capdata, &args))
 		vat_die(v, "the vat's parameters are not smallcaps");
+	clean_start(v);
 	kinds_start(v);
 	v->built = true;
 	const vat_kind *kind = v->program->kinds[0];
@@ -321,8 +326,11 @@ static void crank_end(vat *v)
 	promise_run_turns(v);
 	objects_save(v);
 	settled_emit(v);
+	clean_begin(v);
 	ref_sweep(v);
+	clean(v);
 	store_write_dirty(v);
+	refs_evict(v);
 	wire_begin(&v->out, WIRE_DONE, 0, v->delivery);
 	wire_put_bytes(&v->out, NULL, 0);
 	wire_end(&v->out);

@@ -5,9 +5,13 @@
  *
  *	channel.c	packets: one receive and one send a crank, synchronous reads of the vatstore between
  *	crank.c		deliveries in, methods called, `done` out
- *	refs.c		the table of references; what holds each; what may go, and how the kernel hears of it
+ *	refs.c		the table of references; names, holds, exports; the bound of what is cached
+ *	sweep.c		what nothing holds any more goes, and how the kernel hears of it
+ *	clean.c		what earlier incarnations left behind, a little in each crank
  *	promise.c	settling; wait.c: continuations, turns; settled.c: values; send.c; combine.c, stream.c: on top
- *	object.c	kinds, objects, saved state
+ *	kinds.c		kinds: those of the program, the library's own, what is known of them over restarts
+ *	object.c	objects and facets: made, found, loaded, put away, deleted
+ *	state.c		the fields of a state table: saved, loaded, admitted
  *	store.c		values in the vatstore and the count of the references in them; baggage
  *	signature.c	C values to smallcaps and back
  *	value.c		vat_value
@@ -67,7 +71,7 @@ struct settled {			/* a value, kept while somebody may look */
 
 struct continuation {
 	struct continuation *next, *prev;	/* a ring; NULL: in none */
-	vat_ref *object;		/* held, or counted as stored when durable; NULL: `result` takes the outcome over */
+	vat_ref *object;		/* held; NULL: `result` takes the outcome over */
 	vat_ref *result;		/* held: the promise of vat_then(); NULL: none, or it was an earlier incarnation's */
 	const char *method;		/* in the same allocation */
 	bool on_rejection, durable;
@@ -75,19 +79,30 @@ struct continuation {
 	void (*fn)(vat *v, struct continuation *c, vat_ref *settled);
 };
 
+/* How often values in the vatstore name a reference. It has a row there too, read when first needed. */
+struct tally { uint64_t n, there; bool known, dirty; };
+
 struct vat_ref {
-	vref_t vref;			/* VREF_NONE: the kernel does not know it */
+	vref_t vref;			/* VREF_NONE: the kernel does not know it, and no value in the store names it */
 	enum ref_kind kind;
-	uint32_t n_holds;		/* vat_hold(), settled values, loaded state fields, turns, ephemeral continuations */
+	/* vat_hold(), settled values, saved slots of loaded objects, cached baggage, turns, continuations; held facets */
+	uint32_t n_holds;
 	uint64_t crank;			/* the crank in which it was last handed out: borrowed until its end */
-	/* how often values in the vatstore name it: its own key there; read when first needed */
-	uint64_t n_stored, n_stored_there;	/* now; and as that key has it */
-	bool stored_known, stored_dirty;
+	/*
+	 * By values that survive a restart; by those that end with this incarnation (state of virtual objects,
+	 * collections that are not durable). Facets are counted with the whole.
+	 */
+	struct tally lasting, passing;
 	/* objects: what the kernel may still do with it */
 	bool reachable;			/* import: flag in our clist; own: the kernel reaches it */
 	bool recognizable;		/* own: still in our clist */
-	bool reach_known;		/* own durable: both were read from the store */
+	bool reach_known;		/* own durable or virtual: both were read from the store (facets: of the whole) */
 	bool condemned;			/* in the list of those to look at when the crank ends */
+	bool deferred;			/* its deletion goes on in a later crank; the store knows (durable) */
+	uint32_t suspect;		/* place + 1 in the list of those to look at when the dead are brought out */
+	/* An object with facets is the whole, which nobody sees, and one entry for each facet that was named. */
+	uint8_t facet;
+	vat_ref *whole, *facets, *next_facet;
 	/* promises */
 	bool ours;			/* we decide */
 	bool subscribed;
@@ -96,7 +111,7 @@ struct vat_ref {
 	enum promise_state state;
 	struct settled *value;
 	struct continuation *waiting;	/* the last; its `next` is the first */
-	struct object *object;		/* REF_LOCAL, loaded */
+	struct object *object;		/* REF_LOCAL, loaded; with facets: of the whole */
 	vat_ref *link;			/* FORWARDED: held; REF_FREE: next free */
 	/* its slot number in the encoder with that serial */
 	uint64_t encode_serial;
@@ -104,21 +119,47 @@ struct vat_ref {
 };
 
 struct object {
-	vat_ref *ref;
+	vat_ref *ref;			/* with facets: the whole */
 	const vat_kind *kind;
-	struct object *next_touched;	/* durable objects used in this crank */
-	bool touched;
+	struct object *prev_touched, *next_touched;	/* with a state table: used in this crank, the last first */
+	uint64_t touched;		/* v->touch_serial when it was; 0: not in this crank */
+	void **admitted;		/* REF and VALUE fields as last found to be good; arena of the crank that touched it */
 	char *saved;			/* state text as the store has it; NULL: never saved */
-	vat_ref **saved_slots;
+	vat_ref **saved_slots;		/* held */
 	size_t n_saved_slots;
-	vat_ref **fields;		/* REF fields as held, one for each; NULL: none loaded */
+	struct vat_value *values;	/* for each VALUE field: its place in `saved` */
 	uint64_t magic;
 	_Alignas(16) char data[];	/* what `self` points to */
 };
 #define OBJECT_MAGIC	UINT64_C(0x6f626a6563742e2e)
 
-struct kind_row {			/* a durable kind and its number in vrefs */
+/*
+ * Kinds of the library itself. They are declared by kind_builtin() from kinds_start(), need not be named in
+ * VAT_PROGRAM(), and a program may have a kind of the same name.
+ */
+struct kind_hooks {
+	/*
+	 * The object goes: delete what it has in the store beside its state, and count down what that held.
+	 * Stop when cleaning_is_over(v) and return false: it is called again in a later crank, if need be of the
+	 * next incarnation. Its state can be read until it returns true.
+	 */
+	bool (*deleted)(vat *v, vat_ref *ref);
+};
+
+/*
+ * Weak keys. What a weak collection has as a key is not held by that; the collection says here what it
+ * recognises. An import so recognised is dropped, but not retired. Both are asked about names, because the entry
+ * of the reference may be gone from memory; facets each by their own name.
+ */
+struct weak_hooks {
+	bool (*recognises)(vat *v, vref_t vref);	/* is it a key of any? */
+	/* It is gone for good: delete its entries. False: more is left, as with `deleted`. */
+	bool (*key_gone)(vat *v, vref_t vref);
+};
+
+struct kind_row {			/* a kind with a state table and its number in vrefs */
 	const vat_kind *kind;
+	const struct kind_hooks *hooks;	/* NULL: of the program */
 	uint64_t number;		/* 0: not used yet */
 };
 
@@ -126,6 +167,7 @@ struct kind_row {			/* a durable kind and its number in vrefs */
 
 struct call {
 	struct object *self;
+	vat_ref *face;			/* as which it was called: the object, or a facet */
 	const char *method;		/* for sentences */
 	const vat_method *row;
 	struct vat_value args;		/* at: first argument, NULL: none */
@@ -150,7 +192,7 @@ struct again { vat_ref *promise; enum again_how how; };		/* held */
 struct baggage {			/* one cached name */
 	struct baggage *next;
 	char *text;			/* NULL: known to be absent */
-	vat_ref **slots;
+	vat_ref **slots;		/* held */
 	size_t n_slots;
 	char name[];
 };
@@ -178,7 +220,6 @@ struct vat {
 	bool begun;			/* hello was said */
 	bool exiting;			/* exit was called: the vat ends with the crank */
 	bool built;			/* startVat is done */
-	bool walked;			/* the first bringOutYourDead of this incarnation is done */
 
 	struct wire_buf out, log;
 	struct wire_buf aside, taken;	/* deliveries that came while an answer was awaited; those in hand of them */
@@ -191,9 +232,27 @@ struct vat {
 	struct ref_slab *slabs;		/* all references, used and free */
 	vat_ref **table;		/* open addressing by vref */
 	size_t n_table, table_size;	/* entries; slots, a power of two */
-	vat_ref *free_refs;
+	size_t evict_at;		/* entries at which the cache is next looked through */
+	uint64_t evicted;		/* the crank when it last was */
+	vat_ref *free_refs, **free_tail;	/* used again in the order in which they came free */
+	size_t n_free;
+	uint64_t top_import;		/* the greatest import number seen */
+	bool top_known;			/* no greater one was ever ours: a new one is counted nowhere */
+	bool passing_begun;		/* a value that ends with this incarnation named a reference */
 	vat_ref **condemned;		/* to look at when the crank ends */
 	size_t n_condemned, condemned_size;
+	vat_ref **suspects;		/* imports and promises to look at when the dead are brought out */
+	size_t n_suspects, suspects_size;
+	size_t n_examine;		/* of these, how many are still to be looked at now */
+	struct cleaning {		/* clean.c */
+		bool lives, gone, clist;	/* still to do: earlier lives' rows; deletions begun; imports never met */
+		bool bring;		/* bringOutYourDead came */
+		vref_t at, gone_at;	/* where in the clist; in the rows of deletions */
+		uint64_t until;		/* n_calls at which a crank's cleaning ends */
+		bool left;		/* there is more */
+	} clean;
+	const struct weak_hooks *weak;
+	uint64_t n_calls;		/* of the vatstore and the clist, since ever */
 	vat_ref **dirty;		/* stored counts or continuations to write when it ends */
 	size_t n_dirty, dirty_size;
 	struct again *again;		/* settled promises named again: to resolve when it ends */
@@ -202,10 +261,12 @@ struct vat {
 	uint64_t encode_serial;
 
 	struct kind_row *kinds;
-	size_t n_kinds;
+	size_t n_kinds, kinds_size;
 	uint64_t next_instance;		/* last given to a durable object; 0: not read yet */
 	bool instance_dirty;
 	struct object *touched;
+	uint64_t touch_serial;
+	vat_ref *face;			/* for the next call_method() */
 	vat_ref *root;
 
 	struct turn *turns, **turns_tail;
@@ -248,25 +309,47 @@ __attribute__((format(printf, 3, 4))) int call_fail(vat *v, const char *name, co
 /* refs.c */
 vat_ref *ref_find(vat *v, vref_t vref);
 vat_ref *ref_introduce(vat *v, vref_t vref);		/* named by the kernel: find or make; borrowed for the crank */
+vat_ref *ref_own(vat *v, vref_t vref);			/* an own object that the kernel or the store names: find or make */
 vat_ref *ref_new(vat *v, enum ref_kind kind, vref_t vref);
-void ref_free(vat *v, vat_ref *r);
+vat_ref *ref_facet(vat *v, vat_ref *whole, unsigned facet);	/* find or make */
+void ref_free(vat *v, vat_ref *r);			/* with its facets */
 void ref_give_vref(vat *v, vat_ref *r, vref_t vref);	/* it enters the table */
 void ref_forget_vref(vat *v, vat_ref *r);		/* it left the clist */
+void ref_name(vat *v, vat_ref *r);			/* an own object gets a name by which the store can name it */
 uint64_t ref_export(vat *v, vat_ref *r);		/* the number to put in a syscall, making one if needed */
+void ref_load_exported(vat *v, vat_ref *r);		/* what the kernel does with it is known after this */
+void ref_set_exported(vat *v, vat_ref *r, bool reachable, bool recognizable);
 void ref_check(vat *v, const vat_ref *r, const char *where);	/* borrowed in this crank or held, else vat_die() */
 void ref_hold(vat_ref *r);
 void ref_unhold(vat *v, vat_ref *r);
+void ref_unhold_stored(vat_ref *r);			/* a value in the store goes on naming it: nothing to look at */
+bool ref_survives(const vat_ref *r);			/* may stand in what survives a restart */
+const char *ref_describe(vat *v, const vat_ref *r);
+void refs_evict(vat *v);				/* end of crank: the cache is kept within its bound */
+static inline vat_ref *ref_whole(vat_ref *r) { return r->whole ? r->whole : r; }
+/* Durable or virtual: state in the store, memory is a cache. */
+static inline bool vref_is_kept(vref_t r) { return vref_is_durable(r) || vref_is_virtual(r); }
+
+/* sweep.c */
 void ref_condemn(vat *v, vat_ref *r);
 void ref_sweep(vat *v);					/* end of crank: what nothing holds goes */
+void ref_suspect(vat *v, vat_ref *r);
+void ref_unsuspect(vat *v, vat_ref *r);
+void ref_examine(vat *v);				/* the suspects; some in each crank */
 void ref_drop_exports(vat *v, const struct wire_frame *f);
 void ref_retire_exports(vat *v, const struct wire_frame *f);
 void ref_retire_imports(vat *v, const struct wire_frame *f);
+
+/* clean.c */
+void clean_begin(vat *v);				/* end of crank: so much may be spent on what is gone */
+bool cleaning_is_over(vat *v);				/* in this crank; notes that there is more */
+void clean(vat *v);
+void clean_weak_import(vat *v, vref_t vref);		/* retired: collections hear of it */
+void clean_start(vat *v);
 void ref_bring_out_dead(vat *v);
 void refs_each(vat *v, void (*fn)(vat *v, vat_ref *r));	/* all but the free ones; fn may make and free some */
 void refs_close(vat *v);
 size_t refs_count(vat *v);				/* references in use, and objects in memory */
-bool ref_survives(const vat_ref *r);			/* may stand in the store */
-const char *ref_describe(vat *v, const vat_ref *r);
 
 /* promise.c */
 bool promise_is_settled(const vat_ref *p);
@@ -310,40 +393,75 @@ void settled_free_circles(vat *v);
 void settled_name_again(vat *v, vat_ref *p);
 void settled_emit(vat *v);				/* end of crank: what was named again is resolved */
 
-/* object.c */
+/* kinds.c */
 void kinds_start(vat *v);
+void kind_builtin(vat *v, const vat_kind *kind, const struct kind_hooks *hooks);
+const struct kind_row *kind_row_of(vat *v, vref_t vref);	/* of a durable or virtual object; NULL: unknown */
 const vat_kind *kind_of(vat *v, const vat_ref *r);	/* of a local object, loaded or not; NULL: unknown */
+const char *kind_interface(vat *v, const vat_ref *r);	/* "Purse", or with a facet "Purse deposit"; NULL: unknown */
+vref_t kind_new_vref(vat *v, const vat_kind *kind);	/* VREF_NONE: it has no state table */
+unsigned kind_n_facets(const vat_kind *kind);
+static inline bool kind_is_durable(const vat_kind *k) { return k->state && !k->is_virtual; }
+
+/* object.c */
 struct object *object_of(vat *v, vat_ref *ref);		/* loads; NULL: not a local object, or its kind is gone */
 struct object *object_new(vat *v, const vat_kind *kind, vat_ref *ref);
 struct object *object_from_self(vat *v, void *self, const char *where);
 const vat_method *object_method(const struct object *o, const char *name, bool continuation);
+const vat_method *object_method_as(const struct object *o, const vat_ref *face, const char *name);
 void object_touch(vat *v, struct object *o);
-/* A method ran: what it put into fields and cannot be saved fails it. `before`: was touched already. */
-void objects_admit(vat *v, struct object *self, const struct object *before);
+/* A method ran: what it put into fields and cannot be saved fails it. `since`: v->touch_serial when it began. */
+void objects_admit(vat *v, uint64_t since);
 void objects_save(vat *v);				/* end of crank */
 void object_delete(vat *v, vat_ref *ref);		/* with its state in the store */
 void object_unload(vat *v, struct object *o);
 void object_fini(vat *v, struct object *o);
 void object_discard(struct object *o);			/* its memory only: the vat is over */
-void objects_evict(vat *v);
+
+/* state.c */
+void state_begin(vat *v, struct object *o);		/* touched first in this crank */
+void state_admit(vat *v, struct object *o);
+void state_save(vat *v, struct object *o);
+bool state_load(vat *v, struct object *o);		/* false: the store has no such object */
+void state_let_go(vat *v, struct object *o, bool deleted);
+void state_discard(struct object *o);			/* its memory only */
+void state_delete(vat *v, vat_ref *ref);		/* the row, and what it held; loaded or not */
 
 /* store.c */
-const char *store_key(vat *v, const char *table, vref_t ref);	/* "count.o-5" */
+/*
+ * "count.o-5". What is about a virtual object stands under the number of the incarnation, "life.2.count.o+v1.5":
+ * the next one deletes all that begins with "life.2." without looking into it.
+ */
+const char *store_key(vat *v, const char *table, vref_t ref);
+const char *store_life_key(vat *v, const char *table, vref_t ref);	/* in any case under the incarnation */
 bool store_get(vat *v, const char *key, char **textp, size_t *lenp);	/* arena, NUL-terminated */
 void store_set(vat *v, const char *key, const char *text, size_t len);
 void store_delete(vat *v, const char *key);
+const char *store_next(vat *v, const char *after);	/* the least key greater than `after`; arena; NULL: none */
 /* A value with references, as text: the body, and a line with the references when there are any. */
 bool store_get_value(vat *v, const char *key, struct vat_value *valuep);
 void store_put_value(vat *v, const char *key, const struct encoder *e);
-/* The encoder's slots may all stand in the store; else fails the method. `what` begins the sentence. */
-bool store_admits(vat *v, const struct encoder *e, const char *what);
-void store_count(vat *v, vat_ref *r, int change);
-uint64_t store_count_get(vat *v, vat_ref *r);
+/*
+ * The encoder's slots may all stand in the store, in what survives a restart (`lasting`) or in what does not; else
+ * fails the method. `what` begins the sentence.
+ */
+bool store_admits(vat *v, const struct encoder *e, bool lasting, const char *what);
+/*
+ * Every reference in a value in the store is counted: `change` 1 when the value is written, -1 when it goes.
+ * Values under store_key() of a virtual object are passing, others lasting.
+ */
+void store_count(vat *v, vat_ref *r, int change);			/* by a lasting value */
+void store_count_passing(vat *v, vat_ref *r, int change);
+bool store_names(vat *v, vat_ref *r);					/* any value does */
 void store_write_dirty(vat *v);
 void store_mark_dirty(vat *v, vat_ref *r);
 void store_close(vat *v);
 
-vat_ref *store_ref(vat *v, vref_t vref);		/* named by the store: find or make; borrowed for the crank */
+/*
+ * Named by the store: find or make; borrowed for the crank. Not for the weak keys of a collection: an import is taken
+ * for one that is still held in our clist.
+ */
+vat_ref *store_ref(vat *v, vref_t vref);
 
 /* keys.c */
 struct key {					/* a vatstore key that ends in a collection's key */

@@ -3,18 +3,24 @@
  * The table of references: every vref that is in our clist and was seen by this incarnation, and local ones
  * that have none yet.
  *
- * What keeps a reference: holds (n_holds: vat_hold, values of settled promises, fields of loaded objects,
- * turns, ephemeral continuations), values in the vatstore (n_stored, kept there too because it must outlive
- * us), the kernel (an own object that it reaches), and until the crank ends the crank itself. Own objects
- * without any of these go when the crank ends; imports go at bringOutYourDead, all at once, because telling
- * the kernel costs a syscall each.
+ * What keeps a reference: holds (n_holds), values in the vatstore (lasting and passing, counted there too because
+ * memory forgets), the kernel (an own object that it reaches), and until the crank ends the crank itself. Own
+ * objects without any of these go when the crank ends; imports go at bringOutYourDead, all at once, because telling
+ * the kernel costs a syscall each (sweep.c).
+ *
+ * What the store knows all about need not be in memory: when entries beyond a bound were made, those that nothing
+ * holds and that were not used lately are forgotten, and found again by their name.
  *
  * Entries come in slabs and are never given back to the heap: a stale pointer that a method kept finds an entry whose crank
- * is over and which nothing holds, and the vat dies with a sentence instead of corrupting itself.
+ * is over and which nothing holds, and the vat dies with a sentence instead of corrupting itself. They are used
+ * again in the order in which they came free, and late.
  */
 #include "internal.h"
 
-#define SLAB_REFS	64u
+#define CACHE_REFS	4096	/* entries that are no trouble */
+#define RESTING		1024	/* free entries that are not used again yet */
+#define SLAB_REFS	64u	/* entries made at once */
+
 struct ref_slab { struct ref_slab *next; size_t n_used; vat_ref refs[SLAB_REFS]; };
 
 static uint64_t hash_vref(uint64_t bits)
@@ -31,20 +37,33 @@ static size_t table_slot(const vat *v, vref_t vref)
 	return i;
 }
 
+static void table_resize(vat *v, size_t size)
+{
+	size_t old_size = v->table_size;
+	vat_ref **old = v->table;
+	v->table_size = size;
+	v->table = vat_alloc(v, size * sizeof(*v->table));
+	for (size_t i = 0; i < old_size; i++)
+		if (old[i])
+			v->table[table_slot(v, old[i]->vref)] = old[i];
+	free(old);
+}
+
 static void table_insert(vat *v, vat_ref *r)
 {
-	if ((v->n_table + 1) * 4 > v->table_size * 3) {
-		size_t old_size = v->table_size;
-		vat_ref **old = v->table;
-		v->table_size = old_size ? old_size * 2 : 64;
-		v->table = vat_alloc(v, v->table_size * sizeof(*v->table));
-		for (size_t i = 0; i < old_size; i++)
-			if (old[i])
-				v->table[table_slot(v, old[i]->vref)] = old[i];
-		free(old);
-	}
+	if ((v->n_table + 1) * 4 > v->table_size * 3)
+		table_resize(v, v->table_size ? v->table_size * 2 : 64);
 	v->table[table_slot(v, r->vref)] = r;
 	v->n_table++;
+}
+
+static void table_shrink(vat *v)
+{
+	size_t size = v->table_size;
+	while (size > 64 && v->n_table * 8 < size)
+		size /= 2;
+	if (size < v->table_size)
+		table_resize(v, size);
 }
 
 static void table_remove(vat *v, vref_t vref)
@@ -105,19 +124,38 @@ void refs_close(vat *v)
 	}
 	free(v->table);
 	free(v->condemned);
+	free(v->suspects);
 	free(v->dirty);
+}
+
+/* In the order in which they came free, and late. */
+static vat_ref *take_free(vat *v)
+{
+	vat_ref *r = v->free_refs;
+	if (v->n_free <= RESTING)
+		return slab_take(v);
+	v->free_refs = r->link;
+	v->n_free--;
+	return r;
+}
+
+static void put_free(vat *v, vat_ref *r)
+{
+	r->link = NULL;
+	*(v->free_refs ? v->free_tail : &v->free_refs) = r;
+	v->free_tail = &r->link;
+	v->n_free++;
 }
 
 vat_ref *ref_new(vat *v, enum ref_kind kind, vref_t vref)
 {
-	vat_ref *r = v->free_refs;
-	if (r)
-		v->free_refs = r->link;
-	else
-		r = slab_take(v);
+	vat_ref *r = take_free(v);
 	*r = (vat_ref){ .vref = vref, .kind = kind, .crank = v->crank };
-	if (!vref_is_none(vref))
-		table_insert(v, r);
+	if (vref_is_none(vref))
+		return r;
+	table_insert(v, r);
+	if (kind != REF_LOCAL)
+		ref_suspect(v, r);
 	return r;
 }
 
@@ -134,28 +172,75 @@ void ref_forget_vref(vat *v, vat_ref *r)
 	r->vref = VREF_NONE;
 }
 
-void ref_free(vat *v, vat_ref *r)
+static void free_one(vat *v, vat_ref *r)
 {
-	if (r->stored_dirty && r->n_stored_there)
-		store_delete(v, store_key(v, "count", r->vref));
-	r->stored_dirty = r->when_dirty = false;
+	ref_unsuspect(v, r);
 	ref_forget_vref(v, r);
 	assert(!r->object && !r->waiting);
+	r->when_dirty = r->lasting.dirty = r->passing.dirty = false;
 	r->kind = REF_FREE;
 	r->n_holds = 0;
 	r->crank = 0;
-	r->link = v->free_refs;
-	v->free_refs = r;
+	r->whole = r->facets = r->next_facet = NULL;
+	put_free(v, r);
 }
 
-/* An own object that the table does not know: durable, from an earlier crank or incarnation. */
-static vat_ref *introduce_own(vat *v, vref_t vref)
+void ref_free(vat *v, vat_ref *r)
 {
-	if (!vref_is_durable(vref) && vref.bits != VREF_ROOT.bits) {
+	if (r->lasting.dirty && r->lasting.there)
+		store_delete(v, store_key(v, "count", r->vref));
+	if (r->passing.dirty && r->passing.there)
+		store_delete(v, store_life_key(v, "count", r->vref));
+	for (vat_ref *f; (f = r->facets);) {
+		r->facets = f->next_facet;
+		free_one(v, f);
+	}
+	free_one(v, r);
+}
+
+/* --- found by name -------------------------------------------------------------------------------- */
+
+vat_ref *ref_facet(vat *v, vat_ref *whole, unsigned facet)
+{
+	for (vat_ref *f = whole->facets; f; f = f->next_facet)
+		if (f->facet == facet)
+			return f;
+	vref_t vref = vref_is_kept(whole->vref) ? (vref_t){ whole->vref.bits | (facet + 1) } : VREF_NONE;
+	vat_ref *f = ref_new(v, REF_LOCAL, vref);
+	f->facet = (uint8_t)facet;
+	f->whole = whole;
+	f->next_facet = whole->facets;
+	whole->facets = f;
+	return f;
+}
+
+/* The table does not know it: durable or virtual, put away, or from an earlier incarnation. */
+vat_ref *ref_own(vat *v, vref_t vref)
+{
+	vat_ref *r = ref_find(v, vref);
+	if (r)
+		return r;
+	if (!vref_is_kept(vref) && vref.bits != VREF_ROOT.bits) {
 		char text[REF_TEXT_MAX];
 		vat_die(v, "the kernel named %s, which this incarnation never exported", vref_format(vref, text));
 	}
-	return ref_new(v, REF_LOCAL, vref);
+	unsigned facet = vref_is_kept(vref) ? vref.bits & 0xff : 0;
+	if (!facet)
+		return ref_new(v, REF_LOCAL, vref);
+	vref_t whole = { vref.bits & ~UINT64_C(0xff) };
+	r = ref_find(v, whole);
+	return ref_facet(v, r ? r : ref_new(v, REF_LOCAL, whole), facet - 1);
+}
+
+/* Numbers of imports rise: one above all that were seen has never been ours, and no value names it. */
+static vat_ref *introduce_import(vat *v, vref_t vref)
+{
+	vat_ref *r = ref_new(v, REF_IMPORT, vref);
+	if (vref_number(vref) > v->top_import) {
+		v->top_import = vref_number(vref);
+		r->lasting.known = r->passing.known = v->top_known;
+	}
+	return r;
 }
 
 vat_ref *ref_introduce(vat *v, vref_t vref)
@@ -165,55 +250,96 @@ vat_ref *ref_introduce(vat *v, vref_t vref)
 		r = ref_new(v, REF_A_PROMISE, vref);
 		r->when_known = v->incarnation == 1;	/* else an earlier incarnation may have been waiting for it */
 	} else if (!r && vref_is_import(vref)) {
-		r = ref_new(v, REF_IMPORT, vref);
-		r->stored_known = v->incarnation == 1;
+		r = introduce_import(v, vref);
 	} else if (!r) {
-		r = introduce_own(v, vref);
+		r = ref_own(v, vref);
 	}
-	if (r->kind == REF_IMPORT)
+	if (r->kind == REF_IMPORT) {
+		if (!r->reachable)
+			ref_suspect(v, r);	/* was dropped and only recognised */
 		r->reachable = true;
+	}
 	r->crank = v->crank;
 	return r;
 }
 
+/* --- exports -------------------------------------------------------------------------------------- */
+
 /*
- * What the kernel does with a durable object is remembered in the store too: the next incarnation must not
- * delete what the kernel reaches, nor forget to retire, nor retire twice.
+ * What the kernel does with a durable or virtual object is remembered in the store too: memory forgets the entry, and
+ * the next incarnation must not delete what the kernel reaches, nor forget to retire, nor retire twice. Of an object
+ * with facets there is one row, ":r-c", a letter for each facet up to the last that matters.
  */
-static void exported_load(vat *v, vat_ref *r)
+void ref_load_exported(vat *v, vat_ref *r)
 {
 	char *text;
 	size_t len;
-	if (r->reach_known)
+	vat_ref *w = ref_whole(r);
+	if (w->reach_known || !vref_is_kept(w->vref))
 		return;
-	bool known = store_get(v, store_key(v, "exported", r->vref), &text, &len);
-	r->recognizable = known;
-	r->reachable = known && strcmp(text, "reachable") == 0;
-	r->reach_known = true;
+	w->reach_known = true;
+	if (!store_get(v, store_key(v, "exported", w->vref), &text, &len))
+		return;
+	if (text[0] != ':') {
+		w->recognizable = true;
+		w->reachable = strcmp(text, "reachable") == 0;
+		return;
+	}
+	for (unsigned i = 0; text[i + 1] && i < 255; i++) {
+		if (text[i + 1] == '-')
+			continue;
+		vat_ref *f = ref_facet(v, w, i);
+		f->recognizable = true;
+		f->reachable = text[i + 1] == 'r';
+	}
 }
 
-static void exported_set(vat *v, vat_ref *r, bool reachable, bool recognizable)
+static void write_exported(vat *v, vat_ref *w)
 {
-	r->reachable = reachable;
-	r->recognizable = recognizable;
-	r->reach_known = true;
-	if (!vref_is_durable(r->vref))
-		return;
-	const char *key = store_key(v, "exported", r->vref), *text = reachable ? "reachable" : "recognizable";
-	if (recognizable)
+	char letters[257] = ":", *end = letters + 1;
+	const char *text = w->reachable ? "reachable" : w->recognizable ? "recognizable" : "";
+	const char *key = store_key(v, "exported", w->vref);
+
+	if (w->facets) {
+		memset(letters + 1, '-', 255);
+		for (vat_ref *f = w->facets; f; f = f->next_facet) {
+			if (!f->recognizable)
+				continue;
+			letters[f->facet + 1] = f->reachable ? 'r' : 'c';
+			end = end > letters + f->facet + 2 ? end : letters + f->facet + 2;
+		}
+		*end = 0;
+		text = letters[1] ? letters : "";
+	}
+	if (*text)
 		store_set(v, key, text, strlen(text));
 	else
 		store_delete(v, key);
 }
 
-static void export_object(vat *v, vat_ref *r)
+void ref_set_exported(vat *v, vat_ref *r, bool reachable, bool recognizable)
+{
+	if (r->whole)
+		ref_load_exported(v, r);	/* one row for all of them */
+	r->reachable = reachable;
+	r->recognizable = recognizable;
+	ref_whole(r)->reach_known = true;
+	if (vref_is_kept(r->vref))
+		write_exported(v, ref_whole(r));
+}
+
+void ref_name(vat *v, vat_ref *r)
 {
 	if (vref_is_none(r->vref))
 		ref_give_vref(v, r, vref_make(false, false, v->next_export++));
-	if (vref_is_durable(r->vref))
-		exported_load(v, r);
+}
+
+static void export_object(vat *v, vat_ref *r)
+{
+	ref_name(v, r);
+	ref_load_exported(v, r);
 	if (!r->reachable)
-		exported_set(v, r, true, true);
+		ref_set_exported(v, r, true, true);
 }
 
 /* A promise that has left the clist, or was never in it, gets a new number. */
@@ -243,16 +369,30 @@ void ref_check(vat *v, const vat_ref *r, const char *where)
 	vat_die(v, "a reference was kept past its crank without vat_hold(), and %s", where);
 }
 
+/* --- holds ---------------------------------------------------------------------------------------- */
+
 void ref_hold(vat_ref *r)
 {
-	r->n_holds++;
+	if (r->n_holds++ == 0 && r->whole)
+		r->whole->n_holds++;
 }
 
 void ref_unhold(vat *v, vat_ref *r)
 {
 	assert(r->n_holds > 0);
-	if (--r->n_holds == 0)
+	if (--r->n_holds > 0)
+		return;
+	if (r->whole)
+		ref_unhold(v, r->whole);
+	else
 		ref_condemn(v, r);
+}
+
+void ref_unhold_stored(vat_ref *r)
+{
+	assert(r->n_holds > 0);
+	if (--r->n_holds == 0 && r->whole)
+		r->whole->n_holds--;
 }
 
 vat_ref *vat_hold(vat *v, vat_ref *ref)
@@ -286,178 +426,57 @@ const char *ref_describe(vat *v, const vat_ref *r)
 		return "a promise";
 	const vat_kind *kind = r->kind == REF_LOCAL ? kind_of(v, r) : NULL;
 	if (kind)
-		return arena_printf(v, "an object of kind %s, which has no state table", kind->name);
+		return arena_printf(v, "an object of kind %s, which %s", kind->name,
+				    kind->is_virtual ? "is virtual" : "has no state table");
 	return "an object";
 }
 
-/* --- what goes when the crank ends ---------------------------------------------------------------- */
+/* --- the bound ------------------------------------------------------------------------------------ */
 
-void ref_condemn(vat *v, vat_ref *r)
+static bool is_idle(const vat *v, const vat_ref *r, uint64_t before)
 {
-	if (r->condemned)
+	return !r->n_holds && !r->condemned && !r->suspect && !r->deferred && r->crank < before && r != v->root &&
+	       (!r->object || !r->object->touched);
+}
+
+/* All about it is in the store, and nobody has it in hand. */
+static bool may_be_forgotten(const vat *v, const vat_ref *r, uint64_t before)
+{
+	if (r->whole || !is_idle(v, r, before))
+		return false;
+	if (r->kind != REF_IMPORT && !(r->kind == REF_LOCAL && vref_is_kept(r->vref)))
+		return false;
+	for (const vat_ref *f = r->facets; f; f = f->next_facet)
+		if (!is_idle(v, f, before))
+			return false;
+	return true;
+}
+
+/* Half of what a method could still have in hand: used since the middle of the time from the last look to this. */
+static void forget_idle(vat *v)
+{
+	uint64_t before = v->evicted + (v->crank - v->evicted) / 2 + 1;
+	size_t n = 0;
+	vat_ref **idle = arena_get(v, v->n_table * sizeof(*idle));
+
+	for (size_t i = 0; i < v->table_size; i++)
+		if (v->table[i] && may_be_forgotten(v, v->table[i], before))
+			idle[n++] = v->table[i];
+	for (size_t i = 0; i < n; i++) {
+		/* Unloading one lets its slots go: these were held when the list was made, and are looked at next time. */
+		if (idle[i]->object)
+			object_unload(v, idle[i]->object);
+		ref_free(v, idle[i]);
+	}
+}
+
+void refs_evict(vat *v)
+{
+	if (v->n_table < v->evict_at || v->n_table < CACHE_REFS)
 		return;
-	v->condemned = vat_grow(v, v->condemned, &v->condemned_size, v->n_condemned + 1, sizeof(vat_ref *));
-	v->condemned[v->n_condemned++] = r;
-	r->condemned = true;
-}
-
-static void emit_list(vat *v, enum wire_type type, const uint64_t *vrefs, size_t n)
-{
-	for (size_t from = 0; from < n; from += WIRE_MAX_SLOTS) {
-		size_t count = n - from < WIRE_MAX_SLOTS ? n - from : WIRE_MAX_SLOTS;
-		wire_begin(&v->out, type, 0, v->delivery);
-		wire_u32(&v->out, (uint32_t)count);
-		wire_u32(&v->out, 0);
-		for (size_t i = 0; i < count; i++)
-			wire_u64(&v->out, vrefs[from + i]);
-		wire_end(&v->out);
-		channel_pack(v);
-	}
-}
-
-/*
- * An own object that nothing holds: its memory and its state go, and if the kernel still knows its name,
- * that too.
- */
-static void sweep_local(vat *v, vat_ref *r)
-{
-	if (r == v->root)
-		return;
-	if (vref_is_durable(r->vref) && !vref_is_none(r->vref))
-		exported_load(v, r);
-	if (r->reachable || store_count_get(v, r))
-		return;
-	if (r->recognizable) {
-		emit_list(v, WIRE_RETIRE_EXPORTS_SYS, &r->vref.bits, 1);
-		exported_set(v, r, false, false);
-	}
-	object_delete(v, r);
-	ref_free(v, r);
-}
-
-static void sweep_promise(vat *v, vat_ref *p)
-{
-	/*
-	 * In the clist it must stay known until it settles; own ones that nobody can settle or see any more
-	 * may go.
-	 */
-	if (!vref_is_none(p->vref))
-		return;
-	promise_free(v, p);
-	ref_free(v, p);
-}
-
-void ref_sweep(vat *v)
-{
-	/* Freeing one can condemn others: the list grows while it is walked. */
-	for (size_t i = 0; i < v->n_condemned; i++) {
-		vat_ref *r = v->condemned[i];
-		r->condemned = false;
-		if (r->n_holds)
-			continue;
-		if (r->kind == REF_LOCAL)
-			sweep_local(v, r);
-		else if (r->kind == REF_A_PROMISE)
-			sweep_promise(v, r);
-	}
-	v->n_condemned = 0;
-}
-
-/* --- deliveries of the collector ------------------------------------------------------------------ */
-
-void ref_drop_exports(vat *v, const struct wire_frame *f)
-{
-	for (uint32_t i = 0; i < f->list.count; i++) {
-		vref_t vref = wire_ref(f, i);
-		vat_ref *r = ref_find(v, vref);
-		if (!r)
-			r = introduce_own(v, vref);
-		exported_set(v, r, false, true);
-		ref_condemn(v, r);
-	}
-}
-
-void ref_retire_exports(vat *v, const struct wire_frame *f)
-{
-	for (uint32_t i = 0; i < f->list.count; i++) {
-		vref_t vref = wire_ref(f, i);
-		vat_ref *r = ref_find(v, vref);
-		if (!r) {
-			if (!vref_is_durable(vref))
-				continue;	/* retired by us at the same time */
-			r = introduce_own(v, vref);
-		}
-		exported_set(v, r, false, false);
-		if (!vref_survives(vref))
-			ref_forget_vref(v, r);	/* sent again, it is a new export */
-		ref_condemn(v, r);
-	}
-}
-
-void ref_retire_imports(vat *v, const struct wire_frame *f)
-{
-	for (uint32_t i = 0; i < f->list.count; i++) {
-		vat_ref *r = ref_find(v, wire_ref(f, i));
-		if (!r)
-			continue;
-		r->reachable = false;
-		if (r->n_holds == 0 && store_count_get(v, r) == 0)
-			ref_free(v, r);
-	}
-}
-
-/* Imports of earlier incarnations that this one has not met. */
-static void walk_clist(vat *v)
-{
-	vref_t at = VREF_NONE;
-	for (;;) {
-		struct wire_frame answer;
-		wire_begin(&v->out, WIRE_CLIST_GET_NEXT, 0, v->delivery);
-		wire_u64(&v->out, at.bits);
-		wire_end(&v->out);
-		channel_ask(v, &answer);
-		if (!(answer.flags & WIRE_F_FOUND))
-			return;
-		at = answer.store.ref;
-		vat_ref *r = ref_find(v, at);
-		if (r)
-			continue;
-		if (vref_is_promise(at)) {
-			r = ref_introduce(v, at);
-		} else if (vref_is_import(at)) {
-			r = ref_new(v, REF_IMPORT, at);
-			r->reachable = answer.flags & WIRE_F_REACHABLE;
-		}
-	}
-}
-
-void ref_bring_out_dead(vat *v)
-{
-	if (!v->walked && v->incarnation > 1)
-		walk_clist(v);
-	v->walked = true;
-	objects_evict(v);
-	settled_free_circles(v);
-	ref_sweep(v);	/* what settled promises and objects let go lets others go */
-
-	uint64_t *dropped = arena_get(v, (v->n_table + 1) * sizeof(*dropped));
-	uint64_t *retired = arena_get(v, (v->n_table + 1) * sizeof(*retired));
-	vat_ref **dead = arena_get(v, (v->n_table + 1) * sizeof(*dead));
-	size_t n_dropped = 0, n_retired = 0;
-	for (size_t i = 0; i < v->table_size; i++) {
-		vat_ref *r = v->table[i];
-		/* A promise nobody waits for: without a subscription it would stay in the clist for ever. */
-		if (r && r->kind == REF_A_PROMISE && !r->ours)
-			promise_subscribe(v, r);
-		if (!r || r->kind != REF_IMPORT || r->n_holds || store_count_get(v, r))
-			continue;
-		if (r->reachable)
-			dropped[n_dropped++] = r->vref.bits;
-		dead[n_retired] = r;
-		retired[n_retired++] = r->vref.bits;
-	}
-	emit_list(v, WIRE_DROP_IMPORTS, dropped, n_dropped);
-	emit_list(v, WIRE_RETIRE_IMPORTS_SYS, retired, n_retired);
-	for (size_t i = 0; i < n_retired; i++)
-		ref_free(v, dead[i]);
+	forget_idle(v);
+	table_shrink(v);
+	v->evicted = v->crank;
+	/* As many must be made again before the next look: so each entry pays for a bounded number of looks. */
+	v->evict_at = v->n_table * 2 > CACHE_REFS ? v->n_table * 2 : CACHE_REFS;
 }

@@ -129,10 +129,10 @@ void encode_ref(vat *v, struct encoder *e, vat_ref *r)
 	}
 	jtext_put(&e->text, r->kind == REF_A_PROMISE ? "\"&" : "\"$", 2);
 	jtext_int(&e->text, (int64_t)r->slot_index);
-	const vat_kind *kind = known || r->kind != REF_LOCAL ? NULL : kind_of(v, r);
-	if (kind) {
+	const char *interface = known || r->kind != REF_LOCAL ? NULL : kind_interface(v, r);
+	if (interface) {
 		jtext_put(&e->text, ".Alleged: ", 10);
-		jtext_escaped(&e->text, kind->name, strlen(kind->name));
+		jtext_escaped(&e->text, interface, strlen(interface));
 	}
 	jtext_char(&e->text, '"');
 }

@@ -4,8 +4,11 @@
  *
  *	baggage.NAME		a value				object.o+d1.2	saved state of an object (o+0: of the root)
  *	count.o-5		how often values here name it	exported.o+d1.2	what the kernel does with it
- *	when.p-5		continuations that wait for it	kind.NAME	number and fields of a durable kind
- *	instance		next instance number of durable objects
+ *	when.p-5		continuations that wait for it	kind.NAME	number and fields of a kind (builtin.NAME)
+ *	instance		last instance number given	kinds		last number of a kind given
+ *	gone.o+d1.2		to be looked at, maybe deleted (o-5: its weak entries)
+ *	life.2.TABLE.o+v1.5	the same tables for virtual objects of incarnation 2, and
+ *	life.2.count.o-5	how often values of that incarnation name it
  *
  * A value is its smallcaps body; when it has references, a line feed (which no JSON text of ours contains)
  * and their vrefs follow, separated by spaces.
@@ -15,12 +18,21 @@
 const char *store_key(vat *v, const char *table, vref_t ref)
 {
 	char text[REF_TEXT_MAX];
+	if (vref_is_virtual(ref))
+		return store_life_key(v, table, ref);
 	return arena_printf(v, "%s.%s", table, vref_format(ref, text));
+}
+
+const char *store_life_key(vat *v, const char *table, vref_t ref)
+{
+	char text[REF_TEXT_MAX];
+	return arena_printf(v, "life.%llu.%s.%s", (unsigned long long)v->incarnation, table, vref_format(ref, text));
 }
 
 bool store_get(vat *v, const char *key, char **textp, size_t *lenp)
 {
 	struct wire_frame answer;
+	v->n_calls++;
 	wire_begin(&v->out, WIRE_VATSTORE_GET, 0, v->delivery);
 	wire_put_bytes(&v->out, key, strlen(key));
 	wire_end(&v->out);
@@ -37,6 +49,7 @@ bool store_get(vat *v, const char *key, char **textp, size_t *lenp)
 
 void store_set(vat *v, const char *key, const char *text, size_t len)
 {
+	v->n_calls++;
 	wire_begin(&v->out, WIRE_VATSTORE_SET, 0, v->delivery);
 	wire_put_bytes(&v->out, key, strlen(key));
 	wire_put_bytes(&v->out, text, len);
@@ -46,10 +59,24 @@ void store_set(vat *v, const char *key, const char *text, size_t len)
 
 void store_delete(vat *v, const char *key)
 {
+	v->n_calls++;
 	wire_begin(&v->out, WIRE_VATSTORE_DELETE, 0, v->delivery);
 	wire_put_bytes(&v->out, key, strlen(key));
 	wire_end(&v->out);
 	channel_pack(v);
+}
+
+const char *store_next(vat *v, const char *after)
+{
+	struct wire_frame answer;
+	v->n_calls++;
+	wire_begin(&v->out, WIRE_VATSTORE_GET_NEXT_KEY, 0, v->delivery);
+	wire_put_bytes(&v->out, after, strlen(after));
+	wire_end(&v->out);
+	channel_ask(v, &answer);
+	if (!(answer.flags & WIRE_F_FOUND))
+		return NULL;
+	return arena_printf(v, "%.*s", (int)answer.store.key.len, (const char *)answer.store.key.data);
 }
 
 /* --- values --------------------------------------------------------------------------------------- */
@@ -57,10 +84,15 @@ void store_delete(vat *v, const char *key)
 vat_ref *store_ref(vat *v, vref_t vref)
 {
 	vat_ref *r = ref_find(v, vref);
-	if (!r)
-		r = ref_new(v, vref_is_import(vref) ? REF_IMPORT : REF_LOCAL, vref);
+	if (!r && vref_is_import(vref)) {
+		r = ref_new(v, REF_IMPORT, vref);
+		ref_unsuspect(v, r);	/* something holds it, or else will be said to let go of it */
+	} else if (!r) {
+		r = ref_own(v, vref);
+	}
 	if (r->kind == REF_IMPORT)
 		r->reachable = true;	/* what the store names was never dropped */
+	r->crank = v->crank;
 	return r;
 }
 
@@ -104,6 +136,8 @@ bool store_get_value(vat *v, const char *key, struct vat_value *valuep)
 
 void store_put_value(vat *v, const char *key, const struct encoder *e)
 {
+	for (size_t i = 0; i < e->n_slots; i++)
+		ref_name(v, e->slots[i]);
 	if (!e->n_slots) {
 		store_set(v, key, e->text.data, e->text.len);
 		return;
@@ -122,17 +156,21 @@ void store_put_value(vat *v, const char *key, const struct encoder *e)
 	jtext_deinit(&t);
 }
 
-bool store_admits(vat *v, const struct encoder *e, const char *what)
+bool store_admits(vat *v, const struct encoder *e, bool lasting, const char *what)
 {
 	if (e->problem[0]) {
 		call_fail(v, "TypeError", "%s: %s", what, e->problem);
 		return false;
 	}
 	for (size_t i = 0; i < e->n_slots; i++) {
-		if (ref_survives(e->slots[i]))
+		const vat_ref *r = e->slots[i];
+		if (lasting ? ref_survives(r) : r->kind != REF_A_PROMISE)
 			continue;
-		call_fail(v, "TypeError", "%s: %s would not survive a restart; imported references, the root and objects "
-			  "with a state table do", what, ref_describe(v, e->slots[i]));
+		if (lasting)
+			call_fail(v, "TypeError", "%s: %s would not survive a restart; imported references, the root and objects "
+				  "with a state table do", what, ref_describe(v, r));
+		else
+			call_fail(v, "TypeError", "%s: a promise cannot be stored", what);
 		return false;
 	}
 	return true;
@@ -146,29 +184,77 @@ void store_mark_dirty(vat *v, vat_ref *r)
 	v->dirty[v->n_dirty++] = r;
 }
 
-uint64_t store_count_get(vat *v, vat_ref *r)
+static const char *count_key(vat *v, const vat_ref *r, bool lasting)
 {
+	return lasting ? store_key(v, "count", r->vref) : store_life_key(v, "count", r->vref);
+}
+
+/* References that live in memory only are counted there. */
+static bool has_row(const vat_ref *r, bool lasting)
+{
+	return lasting ? ref_survives(r) : r->kind == REF_IMPORT || vref_is_kept(r->vref);
+}
+
+static uint64_t tally_get(vat *v, vat_ref *r, bool lasting)
+{
+	struct tally *t = lasting ? &r->lasting : &r->passing;
 	char *text;
 	size_t len;
-	if (!r->stored_known && ref_survives(r) && store_get(v, store_key(v, "count", r->vref), &text, &len))
-		r->n_stored = r->n_stored_there = strtoull(text, NULL, 10);
-	r->stored_known = true;
-	return r->n_stored;
+	bool ask = !t->known && has_row(r, lasting) && (lasting || v->passing_begun);
+	if (ask && store_get(v, count_key(v, r, lasting), &text, &len))
+		t->n = t->there = strtoull(text, NULL, 10);
+	t->known = true;
+	return t->n;
+}
+
+bool store_names(vat *v, vat_ref *r)
+{
+	r = ref_whole(r);
+	return r == v->root || tally_get(v, r, true) || tally_get(v, r, false);
+}
+
+static void tally_change(vat *v, vat_ref *r, bool lasting, int change)
+{
+	struct tally *t = lasting ? &r->lasting : &r->passing;
+	tally_get(v, r, lasting);
+	if (change < 0 && t->n == 0)
+		vat_die(v, "the vatstore's counts of references are corrupt");
+	t->n = change > 0 ? t->n + 1 : t->n - 1;
+	if (has_row(r, lasting) && !t->dirty) {
+		store_mark_dirty(v, r);
+		t->dirty = true;
+	}
+	v->passing_begun = v->passing_begun || !lasting;
+	if (t->n == 0)
+		ref_condemn(v, r);
 }
 
 void store_count(vat *v, vat_ref *r, int change)
 {
-	if (r == v->root)
+	if (r != v->root)
+		tally_change(v, ref_whole(r), true, change);
+}
+
+void store_count_passing(vat *v, vat_ref *r, int change)
+{
+	if (r != v->root)
+		tally_change(v, ref_whole(r), false, change);
+}
+
+static void tally_write(vat *v, vat_ref *r, bool lasting)
+{
+	struct tally *t = lasting ? &r->lasting : &r->passing;
+	bool changed = t->dirty && t->n != t->there;
+	t->dirty = false;
+	if (!changed)
 		return;
-	store_count_get(v, r);
-	if (change < 0 && r->n_stored == 0)
-		vat_die(v, "the vatstore's counts of references are corrupt");
-	r->n_stored = change > 0 ? r->n_stored + 1 : r->n_stored - 1;
-	if (!r->stored_dirty)
-		store_mark_dirty(v, r);
-	r->stored_dirty = true;
-	if (r->n_stored == 0)
-		ref_condemn(v, r);
+	char text[24];
+	int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)t->n);
+	if (t->n)
+		store_set(v, count_key(v, r, lasting), text, (size_t)n);
+	else
+		store_delete(v, count_key(v, r, lasting));
+	t->there = t->n;
 }
 
 void store_close(vat *v)
@@ -188,17 +274,8 @@ void store_write_dirty(vat *v)
 		vat_ref *r = v->dirty[i];
 		if (r->when_dirty)
 			promise_write_waiting(v, r);
-		bool changed = r->stored_dirty && r->n_stored != r->n_stored_there;
-		r->stored_dirty = false;
-		if (!changed)
-			continue;
-		char text[24];
-		int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)r->n_stored);
-		if (r->n_stored)
-			store_set(v, store_key(v, "count", r->vref), text, (size_t)n);
-		else
-			store_delete(v, store_key(v, "count", r->vref));
-		r->n_stored_there = r->n_stored;
+		tally_write(v, r, true);
+		tally_write(v, r, false);
 	}
 	v->n_dirty = 0;
 }
@@ -216,20 +293,24 @@ static size_t baggage_bucket(const char *name)
 /* Cache an entry; text NULL: absent. */
 static void baggage_fill(vat *v, struct baggage *b, const struct vat_value *value)
 {
+	vat_ref **old = b->slots;
+	size_t n_old = b->n_slots;
 	free(b->text);
-	free(b->slots);
 	b->text = NULL;
 	b->slots = NULL;
 	b->n_slots = 0;
-	if (!value)
-		return;
-	size_t len = (size_t)(value->end - value->at);
-	b->text = vat_alloc(v, len + 1);
-	memcpy(b->text, value->at, len);
-	b->n_slots = value->n_slots;
-	b->slots = vat_alloc(v, value->n_slots * sizeof(*b->slots));
-	if (value->n_slots)
-		memcpy(b->slots, value->slots, value->n_slots * sizeof(*b->slots));
+	if (value) {
+		size_t len = (size_t)(value->end - value->at);
+		b->text = vat_alloc(v, len + 1);
+		memcpy(b->text, value->at, len);
+		b->n_slots = value->n_slots;
+		b->slots = vat_alloc(v, value->n_slots * sizeof(*b->slots));
+		for (size_t i = 0; i < b->n_slots; i++)
+			ref_hold(b->slots[i] = value->slots[i]);
+	}
+	for (size_t i = 0; i < n_old; i++)
+		ref_unhold(v, old[i]);
+	free(old);
 }
 
 static const char *baggage_key(vat *v, const char *name)
@@ -291,7 +372,7 @@ static int baggage_write(vat *v, const char *name, const char *signature, va_lis
 		return call_fail(v, "Error", "baggage has a \"%s\" already", name);
 	struct encoder *e = encoder_begin(v);
 	encode_one(v, e, signature, ap);
-	bool good = store_admits(v, e, arena_printf(v, "baggage \"%s\"", name));
+	bool good = store_admits(v, e, true, arena_printf(v, "baggage \"%s\"", name));
 	if (good && !baggage_same(b, e)) {
 		store_put_value(v, baggage_key(v, name), e);
 		baggage_replace(v, b, e);

@@ -40,6 +40,8 @@ static struct continuation *waiting_add(vat *v, vat_ref *p, vat_ref *object, con
 	size_t len = strlen(method);
 	struct continuation *c = vat_alloc(v, sizeof(*c) + len + 1);
 	c->object = object;
+	if (object)
+		ref_hold(object);
 	c->on_rejection = on_rejection;
 	c->durable = durable;
 	c->method = memcpy(c + 1, method, len);
@@ -64,10 +66,7 @@ void waiting_load(vat *v, vat_ref *p)
 		vref_t vref;
 		if (!method || !vref_parse(object + 1, (size_t)(method - object - 1), &vref) || !vref_survives(vref))
 			vat_die(v, "the vatstore's continuations are corrupt: \"%s\"", line);
-		vat_ref *r = ref_find(v, vref);
-		if (!r)
-			r = ref_new(v, REF_LOCAL, vref);
-		waiting_add(v, p, r, method + 1, line[0] == 'c', true);
+		waiting_add(v, p, ref_own(v, vref), method + 1, line[0] == 'c', true);
 	}
 }
 
@@ -128,7 +127,7 @@ static void continuation_free(vat *v, struct continuation *c)
 		return;		/* belongs to who waits */
 	if (c->durable)
 		store_count(v, c->object, -1);
-	else if (c->object)
+	if (c->object)
 		ref_unhold(v, c->object);
 	if (c->result)
 		ref_unhold(v, c->result);
@@ -305,7 +304,7 @@ void promise_subscribe(vat *v, vat_ref *p)
 static void wait_for(vat *v, vat_ref *p, struct object *o, const char *method, bool on_rejection, vat_ref *result)
 {
 	waiting_load(v, p);
-	bool durable = method && o->kind->state;
+	bool durable = method && kind_is_durable(o->kind);
 	struct continuation *c = waiting_add(v, p, method ? o->ref : NULL, method ? method : "", on_rejection, durable);
 	c->result = result;
 	if (result)
@@ -318,8 +317,6 @@ static void wait_for(vat *v, vat_ref *p, struct object *o, const char *method, b
 			ref_export(v, p);
 			promise_subscribe(v, p);
 		}
-	} else if (method) {
-		ref_hold(o->ref);
 	}
 	if (!p->ours)
 		promise_subscribe(v, p);
