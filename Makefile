@@ -59,7 +59,7 @@ CLI_LIBS := -llmdb -ljansson
 # The vat library: what a vat links. No store, no broker.
 LIBCAPSTAN := vatd/lib/main.c vatd/lib/crank.c vatd/lib/channel.c vatd/lib/refs.c vatd/lib/sweep.c vatd/lib/clean.c \
 	vatd/lib/promise.c vatd/lib/wait.c vatd/lib/settled.c vatd/lib/send.c \
-	vatd/lib/kinds.c vatd/lib/object.c vatd/lib/state.c vatd/lib/store.c vatd/lib/signature.c vatd/lib/value.c vatd/lib/keys.c \
+	vatd/lib/kinds.c vatd/lib/object.c vatd/lib/state.c vatd/lib/store.c vatd/lib/signature.c vatd/lib/value.c vatd/lib/keys.c vatd/lib/collection.c \
 	$(LIB_BASE) $(LIB_WIRE) lib/jtext.c
 LIBCAPSTAN_LIBS :=
 
@@ -71,7 +71,7 @@ KIT_VATS = vatd/test/vat_test.c $(filter-out vatd/lib/main.c,$(LIBCAPSTAN))
 # Example and test vats: one static program per source.
 EXAMPLE_VATS := alice bob carol counter mint buyer seller table philosopher
 TEST_VATS := caller
-TEST_VATS += hostile
+TEST_VATS += hostile keeper
 
 # Unit tests: test_NAME links what its module names and nothing more.
 UNIT_TESTS :=
@@ -148,12 +148,13 @@ $(B)/unit/test_fs_mount: $(B)/bin/capstan-fs
 
 # The vat library, and the edges' half of smallcaps; vats run as processes with the test as their kernel.
 VATLIB := $(filter-out vatd/lib/main.c,$(LIBCAPSTAN))
-UNIT_TESTS += test_smallcaps test_vats test_vatlib test_keys
+UNIT_TESTS += test_smallcaps test_vats test_vatlib test_keys test_collections
 LINK_test_smallcaps := $(LIB_JSON) $(LIB_BASE)
 LIBS_test_smallcaps := -ljansson
 LINK_test_vats := $(LIB_WIRE) $(LIB_BASE)
 LINK_test_vatlib := $(VATLIB)
 LINK_test_keys := $(VATLIB)
+LINK_test_collections := $(VATLIB)
 FUZZERS += fuzz_smallcaps fuzz_vatvalue fuzz_keys
 LINK_fuzz_vatvalue := $(VATLIB)
 LINK_fuzz_keys := $(VATLIB)

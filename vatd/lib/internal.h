@@ -16,6 +16,7 @@
  *	signature.c	C values to smallcaps and back
  *	value.c		vat_value
  *	keys.c		keys of collections as text in their order
+ *	collection.c	ordered maps and sets
  *
  * Failures: what the vat's author or a caller did wrong fails the running method (vat->call.failed). What
  * would leave the vat in a state that is not true ends the process through vat_die(): exit(failure)
@@ -252,6 +253,10 @@ struct vat {
 		bool left;		/* there is more */
 	} clean;
 	const struct weak_hooks *weak;
+	struct weak_keys {		/* collection.c: are there entries with weak keys? At first, then not asked again */
+		bool known, lasting;	/* that survive a restart: was the store asked; there are some */
+		bool passing;
+	} weak_keys;
 	uint64_t n_calls;		/* of the vatstore and the clist, since ever */
 	vat_ref **dirty;		/* stored counts or continuations to write when it ends */
 	size_t n_dirty, dirty_size;
@@ -441,6 +446,8 @@ const char *store_next(vat *v, const char *after);	/* the least key greater than
 /* A value with references, as text: the body, and a line with the references when there are any. */
 bool store_get_value(vat *v, const char *key, struct vat_value *valuep);
 void store_put_value(vat *v, const char *key, const struct encoder *e);
+/* Only the references of one; its text is not looked at, and does not stay in memory. False: there is no value. */
+bool store_get_slots(vat *v, const char *key, struct vat_value *valuep);
 /*
  * The encoder's slots may all stand in the store, in what survives a restart (`lasting`) or in what does not; else
  * fails the method. `what` begins the sentence.
@@ -470,12 +477,15 @@ struct key {					/* a vatstore key that ends in a collection's key */
 	char problem[200];
 	char data[WIRE_MAX_KEY + 1];		/* text, NUL-terminated */
 };
-void key_put(struct key *k, const char *s, size_t len);
+void key_begin(struct key *k, const char *prefix);
 /* Append the encoding of a value. False: it is no key, or too long; k->problem is the sentence. */
 bool key_encode(vat *v, struct key *k, const struct vat_value *value);
 /* The value that has this encoding, as key_encode() writes it; false: none. The encoder is complete then. */
 bool key_decode(vat *v, const char *data, size_t len, struct encoder *e);
 vref_t key_ref(const char *data, size_t len);	/* of a key that is a reference; VREF_NONE: it is something else */
+
+/* collection.c */
+void collections_start(vat *v);			/* the kinds, and who recognises weak keys */
 
 /* signature.c */
 struct encoder *encoder_begin(vat *v);			/* nested; end in reverse order */
@@ -495,6 +505,7 @@ struct vat_value encoder_view(const struct encoder *e);	/* until the encoder end
 bool decode_args(vat *v, const struct vat_value *args, bool single, const char *signature, va_list *ap, char problem[200]);
 
 /* value.c */
+vat_value *encoder_keep(vat *v, struct encoder *e);	/* a copy in the arena; NULL: it has a problem, the method failed */
 vat_ref *value_ref(const struct vat_value *value);	/* NULL: not a reference */
 bool value_malformed_ref(const struct vat_value *string);	/* written as one, and its number names no slot */
 char *value_string(vat *v, const struct vat_value *value, size_t *lenp);	/* decoded, unescaped; NULL: not a string */

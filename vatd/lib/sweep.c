@@ -300,7 +300,8 @@ void ref_retire_exports(vat *v, const struct wire_frame *f)
 			continue;	/* retired by us at the same time */
 		r = ref_own(v, vref);
 		ref_set_exported(v, r, false, false);
-		if (!vref_is_kept(vref) && r != v->root && !store_names(v, ref_whole(r)))
+		if (!vref_is_kept(vref) && r != v->root && !store_names(v, ref_whole(r)) &&
+		    !(v->weak && v->weak->recognises(v, vref)))
 			ref_forget_vref(v, r);	/* sent again, it is a new export */
 		ref_condemn(v, r);
 	}
