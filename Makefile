@@ -317,7 +317,7 @@ BENCH_PEERS := $(shell pkg-config --exists capnp-rpc && command -v capnp c++ > /
 .PHONY: bench bench-programs
 bench:
 	@tools/install-deps bench || echo "bench: going on without them" >&2
-	@$(MAKE) --no-print-directory all helpers bench-programs
+	@$(MAKE) -s all helpers bench-programs
 	@tests/bench/run $(B)
 bench-programs: $(patsubst %,$(B)/bench/%,$(BENCH_PROGRAMS) $(BENCH_PEERS)) $(patsubst %,$(B)/vats/%,$(BENCH_VATS))
 $(B)/vats/%: tests/bench/%.c $(B)/lib/libcapstan.a Makefile
