@@ -58,7 +58,7 @@ CLI_LIBS := -llmdb -ljansson
 
 # The vat library: what a vat links. No store, no broker.
 LIBCAPSTAN := vatd/lib/main.c vatd/lib/crank.c vatd/lib/channel.c vatd/lib/refs.c vatd/lib/sweep.c vatd/lib/clean.c \
-	vatd/lib/promise.c vatd/lib/wait.c vatd/lib/settled.c vatd/lib/send.c \
+	vatd/lib/promise.c vatd/lib/wait.c vatd/lib/settled.c vatd/lib/send.c vatd/lib/combine.c vatd/lib/stream.c \
 	vatd/lib/kinds.c vatd/lib/object.c vatd/lib/state.c vatd/lib/store.c vatd/lib/signature.c vatd/lib/value.c vatd/lib/keys.c vatd/lib/collection.c \
 	$(LIB_BASE) $(LIB_WIRE) lib/jtext.c
 LIBCAPSTAN_LIBS :=
@@ -148,11 +148,12 @@ $(B)/unit/test_fs_mount: $(B)/bin/capstan-fs
 
 # The vat library, and the edges' half of smallcaps; vats run as processes with the test as their kernel.
 VATLIB := $(filter-out vatd/lib/main.c,$(LIBCAPSTAN))
-UNIT_TESTS += test_smallcaps test_vats test_vatlib test_keys test_collections
+UNIT_TESTS += test_smallcaps test_vats test_vatlib test_vatpromise test_keys test_collections
 LINK_test_smallcaps := $(LIB_JSON) $(LIB_BASE)
 LIBS_test_smallcaps := -ljansson
 LINK_test_vats := $(LIB_WIRE) $(LIB_BASE)
 LINK_test_vatlib := $(VATLIB)
+LINK_test_vatpromise := $(VATLIB)
 LINK_test_keys := $(VATLIB)
 LINK_test_collections := $(VATLIB)
 FUZZERS += fuzz_smallcaps fuzz_vatvalue fuzz_keys

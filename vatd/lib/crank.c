@@ -323,11 +323,13 @@ static void deliver_start(vat *v, const struct wire_frame *f)
 
 static void crank_end(vat *v)
 {
-	promise_run_turns(v);
-	objects_save(v);
-	settled_emit(v);
-	clean_begin(v);
-	ref_sweep(v);
+	do {	/* what goes may settle promises */
+		promise_run_turns(v);
+		objects_save(v);
+		settled_emit(v);
+		clean_begin(v);
+		ref_sweep(v);
+	} while (v->turns || v->n_again);
 	clean(v);
 	store_write_dirty(v);
 	refs_evict(v);

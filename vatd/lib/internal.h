@@ -263,6 +263,7 @@ struct vat {
 	struct again *again;		/* settled promises named again: to resolve when it ends */
 	size_t n_again, again_size;
 	struct settled *circles;	/* settled values that name promises */
+	struct combination *combinations;
 	uint64_t encode_serial;
 
 	struct kind_row *kinds;
@@ -275,6 +276,7 @@ struct vat {
 	vat_ref *root;
 
 	struct turn *turns, **turns_tail;
+	bool producing, stream_done;	/* a producer's continuation runs; it has said that this was the last */
 	struct call call;
 	struct encoder scratch[4];	/* kept buffers of encoders, by nesting */
 	struct encoder *deep;		/* those beyond them */
@@ -373,6 +375,7 @@ void promise_free(vat *v, vat_ref *p);
 void promise_discard(vat *v, vat_ref *p);	/* its memory only: the vat is over */
 
 /* wait.c */
+vat_ref *promise_of(vat *v, vat_ref *r);		/* an object where a promise may stand: a promise fulfilled with it */
 void promise_subscribe(vat *v, vat_ref *p);
 void promise_run_turns(vat *v);
 void promises_close(vat *v);
@@ -388,6 +391,17 @@ void waiting_fire(vat *v, vat_ref *p);			/* settled: all that wait get a turn */
 void waiting_move(vat *v, vat_ref *p, vat_ref *to);	/* forwarded */
 void waiting_free(vat *v, vat_ref *p);
 void waiting_discard(vat_ref *p);
+
+/* send.c */
+vat_ref *promise_rejected_new(vat *v, const char *name, const char *message);
+
+vat_ref *send_vcall(vat *v, vat_ref *target, const char *method, const char *signature, va_list *ap);
+
+/* stream.c */
+void streams_start(vat *v);				/* its kinds */
+
+/* combine.c */
+void combinations_close(vat *v);
 
 /* settled.c */
 struct vat_value settled_view(const struct settled *s);
