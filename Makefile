@@ -61,6 +61,7 @@ LIBCAPSTAN := vatd/lib/main.c vatd/lib/crank.c vatd/lib/channel.c vatd/lib/refs.
 	vatd/lib/promise.c vatd/lib/wait.c vatd/lib/settled.c vatd/lib/send.c vatd/lib/combine.c vatd/lib/stream.c \
 	vatd/lib/kinds.c vatd/lib/object.c vatd/lib/state.c vatd/lib/store.c vatd/lib/signature.c vatd/lib/value.c vatd/lib/keys.c vatd/lib/collection.c \
 	$(LIB_BASE) $(LIB_WIRE) lib/jtext.c
+LIBCAPSTAN += vatd/lib/watch.c
 LIBCAPSTAN_LIBS :=
 
 # The test library: several vats and a kernel in one process, so it holds both sides. Each half keeps its names to itself
@@ -72,6 +73,7 @@ KIT_VATS = vatd/test/vat_test.c $(filter-out vatd/lib/main.c,$(LIBCAPSTAN))
 EXAMPLE_VATS := alice bob carol counter mint buyer seller table philosopher
 TEST_VATS := caller
 TEST_VATS += hostile keeper
+TEST_VATS += waiter
 
 # Unit tests: test_NAME links what its module names and nothing more.
 UNIT_TESTS :=
@@ -168,7 +170,7 @@ LINK_test_vatthen := $(VATLIB)
 
 # Tests of vats by the test library, as their authors write them. PROGRAMS_<test>: programs of vatd/examples in them, each
 # named NAME_program.
-KIT_TESTS := test_kit
+KIT_TESTS := test_kit test_watch
 UNIT_TESTS += $(KIT_TESTS)
 PROGRAMS_test_kit := alice bob carol
 $(foreach t,$(KIT_TESTS),$(eval LIBS_$(t) := $(B)/lib/libcapstan-test.a -llmdb -ljansson -lmd -lm -lpthread))

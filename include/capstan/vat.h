@@ -337,14 +337,24 @@ bool vat_next(vat *v, vat_cursor *cursor, vat_value **keyp, vat_value **valuep);
 /* --- waiting for things outside ------------------------------------------------------------------- */
 
 /*
- * A vat may wait for file descriptors and for time; then it is woken for a crank of its own, in which the method
- * (a continuation of `self`) runs. This lives in the process, and is forgotten with it. A durable timer is the kernel's
- * service `timer`, called like any other object.
+ * A vat may wait for file descriptors and for time; then it is woken for a crank of its own, in which the method (a
+ * continuation or method of `self`) runs. The object stays in memory while it waits. All this lives in the process and is
+ * forgotten with it, so a root sets it up in its init, which runs at each start. A durable timer is the kernel's service
+ * `timer`, called like any other object.
+ *
+ * vat_watch(): `events` as in poll(2); the method reads "i": what is ready (revents; POLLHUP and POLLERR unasked, POLLNVAL
+ * when it was closed, which ends the watching). It runs again and again as long as something is ready: read what there is
+ * (descriptors should not block), or vat_unwatch() before closing. Between two of its runs messages have their turn. A
+ * descriptor is watched once; the vat's channel, one that is watched already or not open fail the method, as does an
+ * object without such a method, and -1 returns.
+ *
+ * vat_after(): once, not before `ms` milliseconds of the monotonic clock; the method reads "i": the timer's number, which
+ * was returned (never 0; 0: there is no such method, and the running one fails). Those due at once run in their order.
  */
-int vat_watch(vat *v, int fd, short events, void *self, const char *method);	/* poll(2) events; method reads "i": revents */
-void vat_unwatch(vat *v, int fd);
-uint64_t vat_after(vat *v, uint64_t ms, void *self, const char *method);	/* once; the timer's number; method reads "i": that number */
-void vat_cancel(vat *v, uint64_t timer);					/* one that is not waiting any more: nothing */
+int vat_watch(vat *v, int fd, short events, void *self, const char *method);
+void vat_unwatch(vat *v, int fd);		/* one that is not watched: nothing */
+uint64_t vat_after(vat *v, uint64_t ms, void *self, const char *method);
+void vat_cancel(vat *v, uint64_t timer);	/* one that is not waiting any more: nothing */
 
 /* --- the vat itself ------------------------------------------------------------------------------- */
 

@@ -15,6 +15,7 @@
  *	store.c		values in the vatstore and the count of the references in them; baggage
  *	signature.c	C values to smallcaps and back
  *	value.c		vat_value
+ *	watch.c		descriptors and timers: wakeMe and wake
  *	keys.c		keys of collections as text in their order
  *	collection.c	ordered maps and sets
  *
@@ -26,6 +27,7 @@
 #ifndef CAPSTAN_VAT_INTERNAL_H
 #define CAPSTAN_VAT_INTERNAL_H
 
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -207,6 +209,7 @@ struct vat_host {
 	void (*idle)(struct vat_host *h);	/* nothing to read or no room to write: let the kernel go on */
 	jmp_buf died;				/* set around every call into the vat */
 	int status;				/* how it died, as in exit(2) */
+	uint64_t now_ns;			/* its clock */
 };
 
 struct vat {
@@ -283,6 +286,15 @@ struct vat {
 	unsigned n_scratch;
 
 	struct baggage *baggage[BAGGAGE_BUCKETS];
+
+	struct watch *watches;
+	size_t n_watches;
+	struct timer **timers, *fired;	/* a heap; the one whose method runs */
+	size_t n_timers, timers_size;
+	uint64_t last_timer;		/* its number */
+	struct pollfd *polled;
+	size_t polled_size;
+	bool wake_asked;		/* wakeMe was sent, wake is to come */
 };
 
 /* channel.c */
@@ -296,6 +308,15 @@ void channel_ask(vat *v, struct wire_frame *answer);
 void channel_log(vat *v, uint32_t level, const char *text, size_t len);
 __attribute__((noreturn, format(printf, 2, 3))) void vat_die(vat *v, const char *fmt, ...);
 __attribute__((noreturn)) void vat_end(vat *v, int status);	/* without a word */
+
+/* watch.c */
+void watch_wait(vat *v);			/* between cranks: until the channel has something, asking for a wake meanwhile */
+void watch_wake(vat *v);			/* in the delivery */
+void watch_close(vat *v);
+/* For a host, which waits itself: what is watched (n_watches of them), when the next timer is due, and asking. */
+size_t watch_fill(vat *v, struct pollfd *p);
+uint64_t watch_next_due(const vat *v);		/* UINT64_MAX: none */
+void watch_ask(vat *v);
 
 /* crank.c */
 int vat_serve(int fd, const vat_program *program);	/* the exit status */
