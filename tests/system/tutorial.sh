@@ -102,7 +102,7 @@ page_line() {
 }
 
 test_page() {
-	local line
+	local line pid
 	[[ $(type -t pkg-config) == file ]] || skip "pkg-config is not installed"
 	mkdir -m 755 "$T/usr" "$T/tour"
 	status 0 make -s -C "$SOURCE" B="$B" install PREFIX="$T/usr"
@@ -118,7 +118,8 @@ test_page() {
 	while IFS= read -r line; do
 		LINE_NO=$((LINE_NO + 1))
 		page_line "$line"
-		[[ ! -e $RUN/capstand.pid ]] || SPAWNER=$(< "$RUN/capstand.pid")
+		pid=$(cat "$RUN/capstand.pid" 2> /dev/null || true)
+		SPAWNER=${pid:-${SPAWNER:-}}
 	done < "$PAGE"
 	[[ $BLOCK == text ]] || fail "the page ends inside a block"
 	((N_COMMANDS >= 60)) || fail "only $N_COMMANDS commands seen"
