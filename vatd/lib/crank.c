@@ -4,10 +4,14 @@
  * none is left), durable state written, unheld references swept, `done`. Nothing outlives it but what
  * somebody holds.
  */
+#include <sys/mman.h>
+
 #include "internal.h"
 
 #define WINDOW		32	/* deliveries that may wait in the socket; beyond some twenty more gains nothing */
-#define ARENA_FIRST	8192	/* most cranks fit; larger chunks go back to the heap when the crank ends */
+#define ARENA_FIRST	8192	/* bytes: most cranks fit; all further chunks are given back when the crank ends */
+#define ARENA_HEAP	65536	/* larger ones are mapped */
+#define ARENA_LARGEST	(4u << 20)	/* unless more is asked for at once */
 
 /* --- memory --------------------------------------------------------------------------------------- */
 
@@ -31,18 +35,36 @@ void *vat_grow(vat *v, void *old, size_t *sizep, size_t need, size_t item)
 	return p;
 }
 
+/*
+ * What is large is mapped, so that it is gone when it is given back: in the heap, something small behind it would
+ * keep it. In a test every piece is an allocation of its own: the sanitisers and valgrind see what is used past its
+ * end.
+ */
+static struct arena_chunk *chunk_new(vat *v, size_t need)
+{
+	size_t space = !v->arena ? ARENA_FIRST : v->arena->size < ARENA_LARGEST / 2 ? v->arena->size * 2 : ARENA_LARGEST;
+	if (v->host || space < need)
+		space = need;
+	struct arena_chunk *c;
+	bool mapped = !v->host && space > ARENA_HEAP;
+	if (mapped) {
+		c = mmap(NULL, sizeof(*c) + space, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		c = c == MAP_FAILED ? NULL : c;
+	} else {
+		c = malloc(sizeof(*c) + space);
+	}
+	if (!c)
+		vat_die(v, "memory ran out");
+	*c = (struct arena_chunk){ .next = v->arena, .size = space, .mapped = mapped };
+	return c;
+}
+
 void *arena_get(vat *v, size_t size)
 {
 	struct arena_chunk *c = v->arena;
 	size = (size + 15) & ~(size_t)15;
-	/* In a test every piece is an allocation of its own: the sanitisers and valgrind see what is used past its end. */
 	if (!c || v->host || c->size - c->used < size) {
-		size_t space = size > ARENA_FIRST || v->host ? size : ARENA_FIRST;
-		c = malloc(sizeof(*c) + space);
-		if (!c)
-			vat_die(v, "memory ran out");
-		*c = (struct arena_chunk){ v->arena, 0, space };
-		v->arena = c;
+		c = v->arena = chunk_new(v, size);
 		if (!v->arena_first && !v->host)
 			v->arena_first = c;
 	}
@@ -56,7 +78,10 @@ void arena_reset(vat *v)
 	while (v->arena && v->arena != v->arena_first) {
 		struct arena_chunk *c = v->arena;
 		v->arena = c->next;
-		free(c);
+		if (c->mapped)
+			munmap(c, sizeof(*c) + c->size);
+		else
+			free(c);
 	}
 	if (v->arena)
 		v->arena->used = 0;

@@ -201,7 +201,7 @@ struct baggage {			/* one cached name */
 };
 #define BAGGAGE_BUCKETS	64
 
-struct arena_chunk { struct arena_chunk *next; size_t used, size; _Alignas(16) char data[]; };
+struct arena_chunk { struct arena_chunk *next; size_t used, size; bool mapped; _Alignas(16) char data[]; };
 struct ref_slab;
 
 /* Who runs a vat that is no process of its own. */
@@ -236,6 +236,8 @@ struct vat {
 	struct ref_slab *slabs;		/* all references, used and free */
 	vat_ref **table;		/* open addressing by vref */
 	size_t n_table, table_size;	/* entries; slots, a power of two */
+	vat_ref **idle;			/* while these are looked for */
+	size_t idle_size;
 	size_t evict_at;		/* entries at which the cache is next looked through */
 	uint64_t evicted;		/* the crank when it last was */
 	vat_ref *free_refs, **free_tail;	/* used again in the order in which they came free */

@@ -125,6 +125,7 @@ void refs_close(vat *v)
 	free(v->table);
 	free(v->condemned);
 	free(v->suspects);
+	free(v->idle);
 	free(v->dirty);
 }
 
@@ -452,21 +453,39 @@ static bool may_be_forgotten(const vat *v, const vat_ref *r, uint64_t before)
 	return true;
 }
 
-/* Half of what a method could still have in hand: used since the middle of the time from the last look to this. */
-static void forget_idle(vat *v)
+static void note_idle(vat *v, vat_ref *r, uint64_t before, size_t *np)
 {
-	uint64_t before = v->evicted + (v->crank - v->evicted) / 2 + 1;
+	if (!may_be_forgotten(v, r, before))
+		return;
+	v->idle = vat_grow(v, v->idle, &v->idle_size, *np + 1, sizeof(*v->idle));
+	v->idle[(*np)++] = r;
+}
+
+/*
+ * What was last used before that crank. Putting an object away lets go of what it names: so a whole chain goes at
+ * once.
+ */
+static void forget_idle(vat *v, uint64_t before)
+{
 	size_t n = 0;
-	vat_ref **idle = arena_get(v, v->n_table * sizeof(*idle));
 
 	for (size_t i = 0; i < v->table_size; i++)
-		if (v->table[i] && may_be_forgotten(v, v->table[i], before))
-			idle[n++] = v->table[i];
-	for (size_t i = 0; i < n; i++) {
-		/* Unloading one lets its slots go: these were held when the list was made, and are looked at next time. */
-		if (idle[i]->object)
-			object_unload(v, idle[i]->object);
-		ref_free(v, idle[i]);
+		if (v->table[i])
+			note_idle(v, v->table[i], before, &n);
+	while (n) {
+		vat_ref *r = v->idle[--n];
+		if (!may_be_forgotten(v, r, before))
+			continue;
+		struct object *o = r->object;
+		size_t n_slots = o ? o->n_saved_slots : 0;
+		vat_ref **slots = arena_get(v, n_slots * sizeof(*slots));
+		if (n_slots)
+			memcpy(slots, o->saved_slots, n_slots * sizeof(*slots));
+		if (o)
+			object_unload(v, o);
+		for (size_t i = 0; i < n_slots; i++)
+			note_idle(v, ref_whole(slots[i]), before, &n);
+		ref_free(v, r);
 	}
 }
 
@@ -474,7 +493,9 @@ void refs_evict(vat *v)
 {
 	if (v->n_table < v->evict_at || v->n_table < CACHE_REFS)
 		return;
-	forget_idle(v);
+	forget_idle(v, v->evicted + (v->crank - v->evicted) / 2 + 1);	/* half of the time since the last look */
+	if (v->n_table > CACHE_REFS / 2)
+		forget_idle(v, v->crank);
 	table_shrink(v);
 	v->evicted = v->crank;
 	/* As many must be made again before the next look: so each entry pays for a bounded number of looks. */

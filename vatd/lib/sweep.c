@@ -105,12 +105,15 @@ static void retire(vat *v, vat_ref *w)
 		store_delete(v, store_key(v, "exported", w->vref));
 }
 
-/* False: not done, and to be gone on with in a later crank. */
+/* False: not done, and to be gone on with in a later crank; this one does no more. */
 static bool delete_local(vat *v, vat_ref *w)
 {
 	const struct kind_row *row = kind_row_of(v, w->vref);
-	if (!tell_weak(v, w) || (row && row->hooks && !row->hooks->deleted(v, w)))
+	if (!tell_weak(v, w) || (row && row->hooks && !row->hooks->deleted(v, w))) {
+		v->clean.until = v->n_calls;
+		v->clean.left = true;
 		return false;
+	}
 	retire(v, w);
 	object_delete(v, w);
 	if (w->deferred)
