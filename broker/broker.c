@@ -94,17 +94,19 @@ static int check_deadlines(struct kernel *k)
 	int r;
 
 	HASH_ITER(hh, k->vats, v, tmp) {
-		uint64_t delivery = v->crank.delivery;
+		const struct delivery *head = crank_head(&v->crank);
+		uint64_t delivery = head ? head->number : 0;
 
 		if (v->pings)
 			vat_check_pings(k, v, now);
-		if (v->crank.state != CRANK_IN_FLIGHT || v->proc != PROC_ALIVE || !v->crank.deadline_ns ||
+		if (!head || v->proc != PROC_ALIVE || !v->crank.deadline_ns ||
 		    k->broker_ns < v->crank.deadline_ns)
 			continue;
 		r = channel_read_dry(&v->channel);	/* D6: it may just have answered */
 		if (r < 0)
 			return r;
-		if (v->crank.state != CRANK_IN_FLIGHT || v->crank.delivery != delivery || v->proc != PROC_ALIVE)
+		head = crank_head(&v->crank);
+		if (!head || head->number != delivery || v->proc != PROC_ALIVE)
 			continue;
 		snprintf(why, sizeof(why), "over its deadline of %" PRIu64 " ms", v->limits.deadline_ns / 1000000);
 		r = vat_end_process(k, v, FATE_DEATH, why);

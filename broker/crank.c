@@ -16,41 +16,65 @@
 #define ENDED_BUDGET		256u			/* items ended before delivery, in one go */
 #define SYSCALLS_KEEP		(256u << 10)		/* buffers above this are given back after the crank */
 
+#define PACE_NS			UINT64_C(20000000)	/* what was sent at once is to be done in this time */
+
 void crank_init(struct crank *c)
 {
 	*c = (struct crank){ .state = CRANK_IDLE };
+	crank_new_process(c);
 }
 
-/* Back to IDLE, memory kept for the next one. */
-static void crank_reset(struct crank *c)
+void crank_new_process(struct crank *c)
 {
-	item_deinit(&c->item);
-	c->listed.n = 0;
+	assert(c->state == CRANK_IDLE);
+	c->window = c->pace = 1;
+}
+
+/* What was the head's alone; memory is kept for the next one. */
+static void head_reset(struct crank *c)
+{
 	if (c->syscalls.size > SYSCALLS_KEEP)
 		wire_buf_deinit(&c->syscalls);
 	wire_buf_reset(&c->syscalls);
 	c->n_syscalls = c->n_slots = 0;
+	c->answer_kept = false;
 	if (c->writes)
 		omap_clear(c->writes);
+}
+
+static void crank_reset(struct crank *c)
+{
+	for (; c->head < c->n_sent; c->head++)
+		item_deinit(&c->sent[c->head].item);
+	c->head = c->n_sent = 0;
+	c->listed.n = 0;
+	head_reset(c);
 	c->state = CRANK_IDLE;
 }
 
 void crank_deinit(struct crank *c)
 {
 	crank_reset(c);
+	free(c->sent);
 	names_deinit(&c->names);
 	u64_list_deinit(&c->listed);
 	wire_buf_deinit(&c->syscalls);
 	c->writes = omap_free(c->writes);
 }
 
-uint64_t crank_killer(const struct crank *c)
+uint64_t crank_killer(const struct delivery *d)
 {
 	static const uint64_t other[] = {
 		[WORK_START] = KILLER_START, [WORK_GC] = KILLER_GC, [WORK_REAP] = KILLER_REAP, [WORK_WAKE] = KILLER_WAKE,
 	};
 
-	return c->work == WORK_MESSAGE || c->work == WORK_NOTIFY ? c->item.seq : other[c->work];
+	return d->work == WORK_MESSAGE || d->work == WORK_NOTIFY ? d->item.seq : other[d->work];
+}
+
+/* Its deadline counts from here: so far the vat was busy with the one before it. */
+static void begin_head(struct kernel *k, struct vat *v)
+{
+	v->crank.deadline_ns = v->limits.deadline_ns ? k->broker_ns + v->limits.deadline_ns : 0;
 }
 
 /* --- prepare ------------------------------------------------------------------------------------------------- */
@@ -75,7 +99,7 @@ static int encode_value(struct kernel *k, struct vat *v, const struct capdata *v
 	return 0;
 }
 
-static int encode_start(struct kernel *k, struct vat *v, struct wire_buf *b)
+static int encode_start(struct kernel *k, struct vat *v, const struct delivery *d, struct wire_buf *b)
 {
 	_cleanup_free_ uint64_t *slots = NULL;
 	_cleanup_free_ uint8_t *raw = NULL;
@@ -99,15 +123,15 @@ static int encode_start(struct kernel *k, struct vat *v, struct wire_buf *b)
 	r = encode_value(k, v, &value, &slots);
 	if (r < 0)
 		return r;
-	wire_begin(b, WIRE_START_VAT, 0, v->crank.delivery);
+	wire_begin(b, WIRE_START_VAT, 0, d->number);
 	wire_put_capdata(b, value.body, value.body_len, slots, value.n_slots);
 	wire_end(b);
 	return 0;
 }
 
-static int encode_message(struct kernel *k, struct vat *v, struct wire_buf *b)
+static int encode_message(struct kernel *k, struct vat *v, const struct delivery *d, struct wire_buf *b)
 {
-	const struct item *i = &v->crank.item;
+	const struct item *i = &d->item;
 	_cleanup_free_ uint64_t *slots = NULL;
 	vref_t target, result = VREF_ROOT;	/* bits 0 on the wire: no result */
 	struct capdata value;
@@ -123,7 +147,7 @@ static int encode_message(struct kernel *k, struct vat *v, struct wire_buf *b)
 		r = translate_out(k, v, &v->crank.names, (kref_t){ i->row.result }, &result);
 	if (r < 0)
 		return r;
-	wire_begin(b, WIRE_MESSAGE, 0, v->crank.delivery);
+	wire_begin(b, WIRE_MESSAGE, 0, d->number);
 	wire_u64(b, target.bits);
 	wire_u64(b, result.bits);
 	wire_put_capdata(b, value.body, value.body_len, slots, value.n_slots);
@@ -132,7 +156,7 @@ static int encode_message(struct kernel *k, struct vat *v, struct wire_buf *b)
 }
 
 /* Promises of one notify: the one it is for and settled ones reachable through values (P7). */
-struct closure { struct u64_list *list; struct omap *seen; size_t bytes; };
+struct closure { struct u64_list *list; size_t first; struct omap *seen; size_t bytes; };
 
 static int closure_add(struct kernel *k, struct closure *cl, kref_t ref, bool first)
 {
@@ -151,7 +175,7 @@ static int closure_add(struct kernel *k, struct closure *cl, kref_t ref, bool fi
 	r = promise_value(k, ref, &value);
 	if (r < 0)
 		return r;
-	if (!first && (cl->list->n >= WIRE_MAX_NOTIFY ||
+	if (!first && (cl->list->n - cl->first >= WIRE_MAX_NOTIFY ||
 		       cl->bytes + capdata_size(value.body_len, value.n_slots) > NOTIFY_MAX_BYTES))
 		return 0;	/* an ordinary import; the vat may subscribe */
 	cl->bytes += capdata_size(value.body_len, value.n_slots) + 32;
@@ -165,7 +189,7 @@ static int closure_collect(struct kernel *k, struct closure *cl, kref_t ref)
 	int r;
 
 	r = closure_add(k, cl, ref, true);
-	for (i = 0; r >= 0 && i < cl->list->n; i++) {
+	for (i = cl->first; r >= 0 && i < cl->list->n; i++) {
 		struct capdata value;
 
 		r = promise_value(k, (kref_t){ cl->list->v[i] }, &value);
@@ -206,48 +230,52 @@ static int encode_resolution(struct kernel *k, struct vat *v, kref_t ref, struct
 	return 0;
 }
 
-static int encode_notify(struct kernel *k, struct vat *v, struct wire_buf *b)
+static int encode_notify(struct kernel *k, struct vat *v, struct delivery *d, struct wire_buf *b)
 {
 	struct crank *c = &v->crank;
-	struct closure cl = { .list = &c->listed, .seen = omap_new() };
+	struct closure cl = { .list = &c->listed, .first = d->listed, .seen = omap_new() };
+	const uint64_t *listed;
 	size_t i;
 	int r;
 
 	if (!cl.seen)
 		return error_origin(ENOMEM);
-	r = closure_collect(k, &cl, (kref_t){ c->item.row.target });
+	r = closure_collect(k, &cl, (kref_t){ d->item.row.target });
 	omap_free(cl.seen);
 	if (r < 0)
 		return r;
-	wire_begin(b, WIRE_NOTIFY, 0, c->delivery);
-	wire_u32(b, c->listed.n);
+	d->n_listed = c->listed.n - d->listed;
+	listed = c->listed.v + d->listed;
+	wire_begin(b, WIRE_NOTIFY, 0, d->number);
+	wire_u32(b, d->n_listed);
 	wire_u32(b, 0);
-	for (i = 0; r >= 0 && i < c->listed.n; i++)
-		r = encode_resolution(k, v, (kref_t){ c->listed.v[i] }, b);
+	for (i = 0; r >= 0 && i < d->n_listed; i++)
+		r = encode_resolution(k, v, (kref_t){ listed[i] }, b);
 	wire_end(b);
-	for (i = 0; r >= 0 && i < c->listed.n; i++)
-		names_skip(&c->names, (kref_t){ c->listed.v[i] });
+	for (i = 0; r >= 0 && i < d->n_listed; i++)
+		r = names_leave(&c->names, (kref_t){ listed[i] });
 	return r;
 }
 
-static int encode_gc(struct kernel *k, struct vat *v, struct wire_buf *b)
+static int encode_gc(struct kernel *k, struct vat *v, struct delivery *d, struct wire_buf *b)
 {
 	static const enum wire_type types[] = {
 		[GC_DROP_EXPORT] = WIRE_DROP_EXPORTS, [GC_RETIRE_EXPORT] = WIRE_RETIRE_EXPORTS,
 		[GC_RETIRE_IMPORT] = WIRE_RETIRE_IMPORTS,
 	};
-	struct crank *c = &v->crank;
+	const struct u64_list *krefs = &v->crank.listed;
 	size_t i;
 	int r;
 
-	wire_begin(b, types[c->gc], 0, c->delivery);
-	wire_u32(b, c->listed.n);
+	d->n_listed = krefs->n;
+	wire_begin(b, types[d->gc], 0, d->number);
+	wire_u32(b, krefs->n);
 	wire_u32(b, 0);
-	for (i = 0; i < c->listed.n; i++) {
+	for (i = 0; i < krefs->n; i++) {
 		bool reachable;
 		vref_t vref;
 
-		r = clist_find_kref(k, endpoint_vat(v->number), (kref_t){ c->listed.v[i] }, &vref, &reachable);
+		r = clist_find_kref(k, endpoint_vat(v->number), (kref_t){ krefs->v[i] }, &vref, &reachable);
 		if (r)
 			return r < 0 ? r : kernel_corrupt("gc action without its entry");
 		wire_u64(b, vref.bits);
@@ -278,24 +306,34 @@ static int end_item(struct kernel *k, struct vat *v, struct item *i, const struc
 
 enum { PICKED = 1, NOTHING = 0, ENDED = 2 };
 
-static int pick_item(struct kernel *k, struct vat *v)
+/*
+ * The next item of the queue. NOTHING also when it is none to be sent ahead: of a notify whose promise is not in the clist
+ * now one cannot say whether it will be when its turn comes.
+ */
+static int pick_item(struct kernel *k, struct vat *v, struct delivery *d)
 {
 	_cleanup_(item_deinit) struct item i = ITEM_INIT;
+	struct crank *c = &v->crank;
 	endpoint_t e = endpoint_vat(v->number);
 	struct route route = { 0 };
 	bool reachable;
 	vref_t vref;
 	int r;
 
-	r = queue_head(k, e.bits, v->head_seq, &i);
+	if (v->row.n_queued == c->n_sent)
+		return NOTHING;
+	r = queue_head(k, e.bits, c->n_sent ? c->next_seq : v->head_seq, &i);
 	if (r)
 		return r < 0 ? r : NOTHING;
-	/* What was delivered stays as a gap until the commit; the search for the head need not cross it each time. */
-	v->head_seq = i.seq;
+	c->next_seq = i.seq + 1;
+	if (!c->n_sent)
+		v->head_seq = i.seq;
 	if (i.row.kind == ITEM_NOTIFY) {
 		r = clist_find_kref(k, e, (kref_t){ i.row.target }, &vref, &reachable);
 		if (r < 0)
 			return r;
+		if (r > 0 && c->n_sent)
+			return NOTHING;
 		if (r > 0) {	/* P7: came with an earlier notify */
 			r = end_item(k, v, &i, NULL);
 			return r < 0 ? r : ENDED;
@@ -309,29 +347,30 @@ static int pick_item(struct kernel *k, struct vat *v)
 			return r < 0 ? r : ENDED;
 		}
 	}
-	v->crank.work = i.row.kind == ITEM_NOTIFY ? WORK_NOTIFY : WORK_MESSAGE;
-	v->crank.item = i;
+	d->work = i.row.kind == ITEM_NOTIFY ? WORK_NOTIFY : WORK_MESSAGE;
+	d->item = i;
 	i = (struct item)ITEM_INIT;
 	return PICKED;
 }
 
 /* Start, then GC, then reap, then by turns a wake and the head of the queue. */
-static int pick(struct kernel *k, struct vat *v)
+static int pick(struct kernel *k, struct vat *v, struct delivery *d)
 {
-	struct crank *c = &v->crank;
 	bool wake;
 	int r;
 
+	if (v->crank.n_sent)
+		return pick_item(k, v, d);
 	if (v->row.status == VAT_STARTING) {
-		c->work = WORK_START;
+		d->work = WORK_START;
 		return PICKED;
 	}
 	if (v->gc_maybe) {
-		r = gc_pick(k, v, &c->gc, &c->listed);
+		r = gc_pick(k, v, &d->gc, &v->crank.listed);
 		if (r < 0)
 			return r;
 		if (r == 0) {
-			c->work = WORK_GC;
+			d->work = WORK_GC;
 			return PICKED;
 		}
 		r = gc_forget_stale(k, v);
@@ -340,32 +379,32 @@ static int pick(struct kernel *k, struct vat *v)
 		v->gc_maybe = false;
 	}
 	if (v->row.flags & VAT_F_REAP) {
-		c->work = WORK_REAP;
+		d->work = WORK_REAP;
 		return PICKED;
 	}
 	wake = v->wake_pending && (v->wake_turn || !v->row.n_queued);
 	if (wake) {
 		v->wake_pending = false;
-		c->work = WORK_WAKE;
+		d->work = WORK_WAKE;
 	}
 	v->wake_turn = !wake;
-	return wake ? PICKED : pick_item(k, v);
+	return wake ? PICKED : pick_item(k, v, d);
 }
 
-static int encode(struct kernel *k, struct vat *v, struct wire_buf *b)
+static int encode(struct kernel *k, struct vat *v, struct delivery *d, struct wire_buf *b)
 {
-	switch (v->crank.work) {
+	switch (d->work) {
 	case WORK_START:
-		return encode_start(k, v, b);
+		return encode_start(k, v, d, b);
 	case WORK_MESSAGE:
-		return encode_message(k, v, b);
+		return encode_message(k, v, d, b);
 	case WORK_NOTIFY:
-		return encode_notify(k, v, b);
+		return encode_notify(k, v, d, b);
 	case WORK_GC:
-		return encode_gc(k, v, b);
+		return encode_gc(k, v, d, b);
 	case WORK_REAP:
 	case WORK_WAKE:
-		wire_begin(b, v->crank.work == WORK_REAP ? WIRE_BRING_OUT_YOUR_DEAD : WIRE_WAKE, 0, v->crank.delivery);
+		wire_begin(b, d->work == WORK_REAP ? WIRE_BRING_OUT_YOUR_DEAD : WIRE_WAKE, 0, d->number);
 		wire_end(b);
 		return 0;
 	}
@@ -373,29 +412,129 @@ static int encode(struct kernel *k, struct vat *v, struct wire_buf *b)
 }
 
 /* Its sender asked too much of the receiver, which is not to suffer for it (V7). Other deliveries cannot be refused. */
-static bool too_many_imports(const struct vat *v)
+static bool too_many_imports(const struct vat *v, const struct delivery *d)
 {
 	const struct names *ns = &v->crank.names;
 	uint64_t n = v->row.n_imports;
 	size_t i;
 
-	if (v->crank.work != WORK_MESSAGE || n + ns->n <= v->limits.imports)
+	if (d->work != WORK_MESSAGE || n + ns->n <= v->limits.imports)
 		return false;
 	for (i = 0; i < ns->n; i++)
-		n += ns->v[i].fresh && !ns->v[i].skip;
+		n += ns->v[i].kind == NAME_FRESH && !ns->v[i].leaves;
 	return n > v->limits.imports;
 }
 
-static int refuse_imports(struct kernel *k, struct vat *v)
+static int refuse_imports(struct kernel *k, struct vat *v, struct delivery *d)
 {
 	struct route route = { .kind = ROUTE_REJECT, .code = CODE_QUEUE_FULL };
 	int r;
 
 	snprintf(route.detail, sizeof(route.detail), "%s may not import more than %" PRIu64 " references", v->row.name,
 		 v->limits.imports);
-	r = end_item(k, v, &v->crank.item, &route);
-	item_deinit(&v->crank.item);
+	r = end_item(k, v, &d->item, &route);
+	return r < 0 ? r : ENDED;
+}
+
+static struct delivery *new_delivery(struct crank *c)
+{
+	struct delivery *d;
+
+	if (c->n_sent == c->size_sent) {
+		size_t size = c->size_sent ? c->size_sent * 2 : 1;
+
+		d = realloc(c->sent, size * sizeof(*d));
+		if (!d)
+			return NULL;
+		c->sent = d;
+		c->size_sent = size;
+	}
+	d = &c->sent[c->n_sent];
+	*d = (struct delivery){ .name = c->names.n, .listed = c->listed.n };
+	return d;
+}
+
+/* The next delivery at the end of `b`: PICKED, NOTHING, or ENDED when what was next came to its end here. */
+static int add_delivery(struct kernel *k, struct vat *v, struct wire_buf *b)
+{
+	struct crank *c = &v->crank;
+	struct delivery *d = new_delivery(c);
+	int r;
+
+	if (!d)
+		return error_origin(ENOMEM);
+	r = pick(k, v, d);
+	if (r != PICKED)
+		return r;
+	d->number = k->next_delivery++;
+	r = encode(k, v, d, b);
+	d->n_names = c->names.n - d->name;
+	if (r >= 0)
+		r = too_many_imports(v, d) ? refuse_imports(k, v, d) : PICKED;
+	if (r == PICKED)
+		c->n_sent++;
+	else
+		item_deinit(&d->item);
 	return r;
+}
+
+/* One more behind those in `b`, if it is such that all that can be said of it now will hold when its turn comes. */
+static int add_ahead(struct kernel *k, struct vat *v, struct wire_buf *b)
+{
+	struct crank *c = &v->crank;
+	struct delivery *d = new_delivery(c);
+	size_t len = b->len;
+	int r;
+
+	if (!d)
+		return error_origin(ENOMEM);
+	names_begin_ahead(&c->names);
+	r = pick(k, v, d);
+	if (r != PICKED)
+		return r;
+	r = NOTHING;
+	if (len + d->item.len < WIRE_MAX_PACKET) {
+		d->number = k->next_delivery++;
+		r = encode(k, v, d, b);
+		if (r < 0)
+			return r;
+		r = b->error || b->len > WIRE_MAX_PACKET || c->names.n > NAMES_FEW || c->names.doubt || too_many_imports(v, d) ?
+		    NOTHING : PICKED;
+	}
+	if (r == PICKED) {
+		d->n_names = c->names.n - d->name;
+		c->n_sent++;
+		return PICKED;
+	}
+	names_drop_ahead(&c->names);
+	c->listed.n = d->listed;
+	b->len = len;
+	b->error = 0;
+	item_deinit(&d->item);
+	return NOTHING;
+}
+
+/* Messages and notifies only, and nothing goes ahead of what has its turn before them (G2, D7). */
+static bool may_send_ahead(const struct kernel *k, const struct vat *v, const struct wire_buf *b)
+{
+	const struct crank *c = &v->crank;
+	enum crank_work first = c->sent[0].work;
+
+	return c->n_sent < c->window && c->n_sent < c->pace && !k->serial &&
+	       (first == WORK_MESSAGE || first == WORK_NOTIFY) && !v->gc_maybe && !(v->row.flags & VAT_F_REAP) &&
+	       !v->wake_pending && b->len < WIRE_MAX_PACKET && c->names.n < NAMES_FEW;
+}
+
+static int send_all(struct kernel *k, struct vat *v, const struct wire_buf *b)
+{
+	struct crank *c = &v->crank;
+
+	c->state = CRANK_IN_FLIGHT;
+	c->sent_ns = k->broker_ns;
+	k->n_in_flight += c->n_sent;
+	k->stats.n_ahead += c->n_sent - 1;
+	begin_head(k, v);
+	return channel_send(&v->channel, b);
 }
 
 int crank_prepare(struct kernel *k, struct vat *v)
@@ -408,29 +547,20 @@ int crank_prepare(struct kernel *k, struct vat *v)
 	assert(c->state == CRANK_IDLE && vat_can_run(v));
 	do {
 		c->listed.n = 0;
-		r = pick(k, v);
+		names_begin(&c->names, &v->row);
+		wire_buf_reset(&b);
+		r = add_delivery(k, v, &b);
 	} while (r == ENDED && ++ended < ENDED_BUDGET);
-	if (r == ENDED) {	/* others first */
+	if (r == ENDED)		/* others first */
 		vat_ready(k, v);
-		return 0;
+	if (r < 0 || !c->n_sent)
+		return r < 0 ? r : 0;
+	while (r > 0 && ended < ENDED_BUDGET && may_send_ahead(k, v, &b)) {
+		r = add_ahead(k, v, &b);
+		ended += r == ENDED;
 	}
-	if (r <= 0)
-		return r;
-	c->delivery = k->next_delivery++;
-	names_begin(&c->names, &v->row);
-	wire_buf_reset(&b);
-	r = encode(k, v, &b);
-	if (r < 0)
-		return r;
-	if (too_many_imports(v)) {
-		r = refuse_imports(k, v);
-		vat_ready(k, v);
-		return r;
-	}
-	c->state = CRANK_IN_FLIGHT;
-	c->deadline_ns = v->limits.deadline_ns ? k->broker_ns + v->limits.deadline_ns : 0;
-	k->n_in_flight++;
-	r = channel_send(&v->channel, &b);
+	if (r >= 0)
+		r = send_all(k, v, &b);
 	if (b.size > SYSCALLS_KEEP)
 		wire_buf_deinit(&b);
 	return r;
@@ -438,9 +568,9 @@ int crank_prepare(struct kernel *k, struct vat *v)
 
 /* --- apply --------------------------------------------------------------------------------------------------- */
 
-static int apply_message(struct kernel *k, struct vat *v)
+static int apply_message(struct kernel *k, struct vat *v, const struct delivery *d)
 {
-	const struct item *i = &v->crank.item;
+	const struct item *i = &d->item;
 	endpoint_t e = endpoint_vat(v->number);
 	int r;
 
@@ -453,17 +583,16 @@ static int apply_message(struct kernel *k, struct vat *v)
 	return r < 0 ? r : item_count(k, i, -1);
 }
 
-static int apply_notify(struct kernel *k, struct vat *v)
+static int apply_notify(struct kernel *k, struct vat *v, const struct delivery *d)
 {
-	const struct crank *c = &v->crank;
 	endpoint_t e = endpoint_vat(v->number);
 	bool reachable;
 	vref_t vref;
 	size_t i;
 	int r;
 
-	for (i = 0; i < c->listed.n; i++) {
-		kref_t ref = { c->listed.v[i] };
+	for (i = 0; i < d->n_listed; i++) {
+		kref_t ref = { v->crank.listed.v[d->listed + i] };
 
 		r = clist_find_kref(k, e, ref, &vref, &reachable);
 		if (r == 0)
@@ -471,42 +600,43 @@ static int apply_notify(struct kernel *k, struct vat *v)
 		if (r < 0)
 			return r;
 	}
-	return queue_drop_notify(k, e, &c->item);
+	return queue_drop_notify(k, e, &d->item);
 }
 
 static int apply_delivery(struct kernel *k, struct vat *v)
 {
 	struct crank *c = &v->crank;
+	const struct delivery *d = crank_head(c);
 	struct row_vat *row;
 	int r;
 
-	r = names_apply(k, v, &c->names);
+	r = names_apply(k, v, &c->names, d->name, d->n_names, c->head > 0);
 	if (r < 0)
 		return r;
 	row = vat_edit(k, v);
 	row->n_cranks++;
 	row->n_dirt_deliveries++;
-	if (row->killer_seq == crank_killer(c)) {	/* what killed it before went well: no poison */
+	if (row->killer_seq == crank_killer(d)) {	/* what killed it before went well: no poison */
 		row->killer_count = 0;
 		row->killer_seq = 0;
 	}
-	if (c->work == WORK_GC)
-		row->n_dirt_gc += c->listed.n;
+	if (d->work == WORK_GC)
+		row->n_dirt_gc += d->n_listed;
 	if (row->n_dirt_deliveries >= k->settings.reap_deliveries ||
 	    row->n_dirt_gc >= k->settings.reap_collected)	/* G4 */
 		row->flags |= VAT_F_REAP;
-	switch (c->work) {
+	switch (d->work) {
 	case WORK_START:
 		if (row->status == VAT_STARTING)
 			row->status = VAT_RUNNING;
 		row->flags &= ~VAT_F_UNSTARTED;	/* suspended by hand meanwhile: it stays so (V2) */
 		return 0;
 	case WORK_MESSAGE:
-		return apply_message(k, v);
+		return apply_message(k, v, d);
 	case WORK_NOTIFY:
-		return apply_notify(k, v);
+		return apply_notify(k, v, d);
 	case WORK_GC:
-		return gc_apply(k, v, c->gc, &c->listed);
+		return gc_apply(k, v, d->gc, &c->listed);
 	case WORK_REAP:
 		row->flags &= ~VAT_F_REAP;
 		row->n_dirt_deliveries = row->n_dirt_gc = 0;
@@ -545,25 +675,58 @@ static int apply_syscalls(struct kernel *k, struct vat *v, struct syscall_exit *
 
 void crank_abandon(struct kernel *k, struct vat *v)
 {
-	if (v->crank.state != CRANK_IN_FLIGHT)
+	struct crank *c = &v->crank;
+
+	if (c->state != CRANK_IN_FLIGHT)
 		return;
-	k->n_in_flight--;
-	k->stats.n_abandoned++;
-	crank_reset(&v->crank);
+	k->n_in_flight -= c->n_sent - c->head;
+	k->stats.n_abandoned += c->n_sent - c->head;
+	crank_reset(c);
+}
+
+/*
+ * All that was sent is done. In good time: the next time it may be twice as much. A slow vat gets one by one, for what is
+ * sent cannot be held back any more: by a collection, a wake, a suspension, a ping.
+ */
+static void set_pace(const struct kernel *k, struct crank *c)
+{
+	if (k->broker_ns - c->sent_ns > PACE_NS)
+		c->pace = c->pace > 1 ? c->pace / 2 : 1;
+	else if (c->pace < CRANK_WINDOW)
+		c->pace *= 2;
+}
+
+/* The next in flight is the head, if there is one. */
+static void next_head(struct kernel *k, struct vat *v)
+{
+	struct crank *c = &v->crank;
+
+	item_deinit(&c->sent[c->head].item);
+	if (++c->head < c->n_sent) {
+		head_reset(c);
+		begin_head(k, v);
+		return;
+	}
+	set_pace(k, c);
+	crank_reset(c);
+	vat_ready(k, v);
 }
 
 static int finish(struct kernel *k, struct vat *v)
 {
-	bool started = v->crank.work == WORK_START;
+	struct delivery *d = crank_head(&v->crank);
+	bool started = d->work == WORK_START;
 
 	k->n_in_flight--;
 	k->stats.n_cranks++;
-	k->stats.n_delivered_messages += v->crank.work == WORK_MESSAGE;
-	k->stats.n_notifies += v->crank.work == WORK_NOTIFY;
-	k->stats.n_gc += v->crank.work == WORK_GC ? v->crank.listed.n : 0;
+	k->stats.n_delivered_messages += d->work == WORK_MESSAGE;
+	k->stats.n_notifies += d->work == WORK_NOTIFY;
+	k->stats.n_gc += d->work == WORK_GC ? d->n_listed : 0;
 	k->cranks_since_commit++;
-	crank_reset(&v->crank);
-	vat_ready(k, v);
+	/* What was delivered stays as a gap until the commit; the search for the next need not cross it each time. */
+	if (d->item.seq)
+		v->head_seq = d->item.seq + 1;
+	next_head(k, v);
 	return started ? launch_vat_started(k, v) : 0;
 }
 
@@ -585,7 +748,9 @@ static int crank_exit(struct kernel *k, struct vat *v, const struct syscall_exit
 	int r;
 
 	snprintf(reason, sizeof(reason), "exit%s: %s", ex->failure ? " with failure" : "", ex->info);
-	/* After a good exit the crank is applied and nothing is in flight; then no item is refused. */
+	/* After a good exit the crank is applied and what is behind it is over: then no item is refused. */
+	if (!ex->failure)
+		crank_abandon(k, v);
 	r = vat_fatal(k, v, CODE_VAT_TERMINATED, reason, reason);
 	return r < 0 ? r : 1;
 }
@@ -721,10 +886,12 @@ static int done(struct kernel *k, struct vat *v, const struct wire_frame *f)
 
 static int in_crank(struct kernel *k, struct vat *v, const struct wire_frame *f, const uint8_t *data, size_t size)
 {
+	const struct delivery *d = crank_head(&v->crank);
 	char why[120];
 	int r;
 
-	if (v->crank.state != CRANK_IN_FLIGHT || f->delivery != v->crank.delivery) {
+	/* What was sent ahead of its turn is not in flight yet, as far as the vat may speak of it. */
+	if (!d || f->delivery != d->number) {
 		snprintf(why, sizeof(why), "%s for delivery %" PRIu64 ", which is not in flight", wire_type_name(f->type),
 			 f->delivery);
 		return crank_illegal(k, v, why);
@@ -742,10 +909,11 @@ static int in_crank(struct kernel *k, struct vat *v, const struct wire_frame *f,
 		 * One outstanding: an answer that the vat has not taken off our hands yet still is, and one that was asked for in
 		 * this very packet cannot have been read.
 		 */
-		if (v->channel.backlog.len || v->crank.read_in_packet)
+		if ((v->crank.answer_kept && v->channel.backlog.len) || v->crank.read_in_packet)
 			return crank_illegal(k, v, "a read while the answer to the last one is outstanding");
 		v->crank.read_in_packet = true;
 		r = syscall_read(k, v, f);
+		v->crank.answer_kept = v->channel.backlog.len;
 		return r > 0 ? limit_hit(k, v, "syscalls", v->limits.syscalls) : r;
 	default:
 		return buffer_syscall(k, v, f, data, size);
@@ -779,6 +947,7 @@ static int out_of_crank(struct kernel *k, struct vat *v, const struct wire_frame
 	case WIRE_HELLO:
 		if (f->hello.version != WIRE_VERSION)
 			return crank_illegal(k, v, "hello speaks another version of the protocol");
+		v->crank.window = f->hello.window;
 		return 0;
 	default:
 		return error_origin(EINVAL);

@@ -52,6 +52,7 @@ struct effect { void (*run)(struct kernel *k, void *arg); void *arg; };
 
 struct kernel_stats {
 	uint64_t n_cranks, n_abandoned, n_illegal, n_dropped_sends, n_deaths, n_delivered_messages, n_notifies, n_gc;
+	uint64_t n_ahead;	/* deliveries sent while the vat had others to do */
 };
 
 struct kernel {

@@ -70,7 +70,7 @@ int vat_started(struct kernel *k, struct vat *v, int pid, uint32_t isolation)
 	wire_u64(&b, row->next_export);
 	wire_u64(&b, row->next_export_promise);
 	wire_u32(&b, WIRE_VERSION);
-	wire_u32(&b, 1);
+	wire_u32(&b, k->serial ? 1 : CRANK_WINDOW);
 	wire_end(&b);
 	r = channel_send(&v->channel, &b);
 	wire_buf_deinit(&b);
@@ -85,6 +85,7 @@ static int process_gone(struct kernel *k, struct vat *v)
 	v->kill_wanted = false;
 	v->wake_pending = false;
 	v->ping_token = 0;
+	crank_new_process(&v->crank);
 	vat_edit(k, v)->pid = 0;
 	if (k->stopping)
 		return 0;
@@ -181,15 +182,16 @@ static int judge_death(struct kernel *k, struct vat *v, uint64_t killer, struct 
 
 static int die(struct kernel *k, struct vat *v)
 {
+	struct delivery *head = crank_head(&v->crank);
 	struct item item = ITEM_INIT;
 	uint64_t killer = 0;
 	int r;
 
-	if (v->crank.state == CRANK_IN_FLIGHT) {
-		killer = crank_killer(&v->crank);
-		if (v->crank.work == WORK_MESSAGE) {
-			item = v->crank.item;
-			v->crank.item = (struct item)ITEM_INIT;
+	if (head) {
+		killer = crank_killer(head);
+		if (head->work == WORK_MESSAGE) {
+			item = head->item;
+			head->item = (struct item)ITEM_INIT;
 		}
 		crank_abandon(k, v);
 	} else if (v->row.status == VAT_STARTING) {
@@ -219,7 +221,7 @@ int vat_end_process(struct kernel *k, struct vat *v, enum vat_fate fate, const c
 	snprintf(v->death, sizeof(v->death), "%s", why);
 	v->fate = fate;
 	channel_close(&v->channel);
-	/* For a death the crank stays for the judge; it is over in any other case. */
+	/* For a death what is in flight stays for the judge; it is over in any other case. */
 	if (fate != FATE_DEATH)
 		crank_abandon(k, v);
 	if (v->proc == PROC_NONE || v->proc == PROC_WANTED) {
@@ -335,18 +337,18 @@ const struct channel_ops vat_channel_ops = { .frames = on_frames, .malformed = o
 int vat_refuse_item(struct kernel *k, struct vat *v, enum kernel_code code, const char *detail)
 {
 	struct route route = { .kind = ROUTE_REJECT, .code = code };
-	struct crank *c = &v->crank;
+	const struct delivery *head = crank_head(&v->crank);
 	int r;
 
-	if (c->state != CRANK_IN_FLIGHT)
+	if (!head)
 		return 0;
-	if (c->work == WORK_NOTIFY)
-		return queue_drop_notify(k, endpoint_vat(v->number), &c->item);
-	if (c->work != WORK_MESSAGE)
+	if (head->work == WORK_NOTIFY)
+		return queue_drop_notify(k, endpoint_vat(v->number), &head->item);
+	if (head->work != WORK_MESSAGE)
 		return 0;
 	snprintf(route.detail, sizeof(route.detail), "%s: %.120s", v->row.name, detail);
-	r = queue_remove(k, endpoint_vat(v->number).bits, c->item.seq);
-	return r < 0 ? r : router_refuse(k, &c->item, &route);
+	r = queue_remove(k, endpoint_vat(v->number).bits, head->item.seq);
+	return r < 0 ? r : router_refuse(k, &head->item, &route);
 }
 
 int vat_fatal(struct kernel *k, struct vat *v, enum kernel_code code, const char *detail, const char *reason)

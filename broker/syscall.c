@@ -338,7 +338,7 @@ static void begin_value(struct kernel *k, struct vat *v, struct wire_buf *b, boo
 {
 	(void)k;
 	wire_begin(b, WIRE_STORE_VALUE, (found ? WIRE_F_FOUND : 0) | (reachable ? WIRE_F_REACHABLE : 0),
-		   v->crank.delivery);
+		   crank_head(&v->crank)->number);
 	wire_u64(b, ref);
 }
 

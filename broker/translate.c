@@ -6,14 +6,27 @@
 #include "promise.h"
 #include "vat.h"
 
-#define NAMES_LINEAR 16	/* below this many a scan beats an index */
-
 void names_begin(struct names *ns, const struct row_vat *row)
 {
-	ns->n = 0;
+	ns->n = ns->own = 0;
 	ns->index = omap_free(ns->index);
 	ns->next_import = row->next_import;
 	ns->next_import_promise = row->next_import_promise;
+	ns->ahead = ns->doubt = false;
+}
+
+void names_begin_ahead(struct names *ns)
+{
+	assert(ns->n <= NAMES_FEW && !ns->index);
+	ns->own = ns->n;
+	ns->ahead = true;
+	ns->doubt = false;
+}
+
+void names_drop_ahead(struct names *ns)
+{
+	ns->index = omap_free(ns->index);
+	ns->n = ns->own;
 }
 
 void names_deinit(struct names *ns)
@@ -23,6 +36,7 @@ void names_deinit(struct names *ns)
 	*ns = (struct names){ 0 };
 }
 
+/* The last that was said of it; NULL: nothing. */
 static struct name *names_find(struct names *ns, kref_t kref)
 {
 	const struct omap_node *node;
@@ -30,9 +44,9 @@ static struct name *names_find(struct names *ns, kref_t kref)
 	size_t i;
 
 	if (!ns->index) {
-		for (i = 0; i < ns->n; i++)
-			if (kref_equal(ns->v[i].kref, kref))
-				return &ns->v[i];
+		for (i = ns->n; i > 0; i--)
+			if (kref_equal(ns->v[i - 1].kref, kref))
+				return &ns->v[i - 1];
 		return NULL;
 	}
 	node = omap_find(ns->index, key, key_u64(key, kref.bits));
@@ -42,6 +56,11 @@ static struct name *names_find(struct names *ns, kref_t kref)
 	return &ns->v[i];
 }
 
+static bool is_own(const struct names *ns, const struct name *name)
+{
+	return name >= ns->v + ns->own;
+}
+
 static int names_index(struct names *ns, size_t i)
 {
 	uint8_t key[8];
@@ -49,13 +68,13 @@ static int names_index(struct names *ns, size_t i)
 	return omap_put(ns->index, key, key_u64(key, ns->v[i].kref.bits), &i, sizeof(i), false);
 }
 
-static int names_push(struct names *ns, kref_t kref, vref_t vref, bool fresh)
+static int names_push(struct names *ns, struct name name)
 {
 	size_t i;
 	int r = 0;
 
 	if (ns->n == ns->size) {
-		size_t size = ns->size ? ns->size * 2 : NAMES_LINEAR;
+		size_t size = ns->size ? ns->size * 2 : 16;
 		struct name *p = realloc(ns->v, size * sizeof(*p));
 
 		if (!p)
@@ -63,10 +82,10 @@ static int names_push(struct names *ns, kref_t kref, vref_t vref, bool fresh)
 		ns->v = p;
 		ns->size = size;
 	}
-	ns->v[ns->n++] = (struct name){ .kref = kref, .vref = vref, .fresh = fresh };
+	ns->v[ns->n++] = name;
 	if (ns->index)
 		return names_index(ns, ns->n - 1);
-	if (ns->n <= NAMES_LINEAR)
+	if (ns->n <= NAMES_FEW)
 		return 0;
 	ns->index = omap_new();
 	if (!ns->index)
@@ -76,58 +95,113 @@ static int names_push(struct names *ns, kref_t kref, vref_t vref, bool fresh)
 	return r;
 }
 
+/* A delivery before this one names it: so it is called, unless that one takes the name away. */
+static int name_as_before(struct names *ns, const struct name *before, vref_t *vrefp)
+{
+	ns->doubt |= before->leaves;
+	*vrefp = before->vref;
+	return names_push(ns, (struct name){ .kref = before->kref, .vref = before->vref, .kind = NAME_AHEAD });
+}
+
 int translate_out(struct kernel *k, struct vat *v, struct names *ns, kref_t kref, vref_t *vrefp)
 {
-	struct name *name = names_find(ns, kref);
+	const struct name *before = names_find(ns, kref);
+	struct name name = { .kref = kref, .kind = NAME_FRESH };
 	bool promise = kref_is_promise(kref), reachable;
 	int r;
 
-	if (name) {
-		*vrefp = name->vref;
+	if (before && is_own(ns, before)) {
+		*vrefp = before->vref;
 		return 0;
 	}
+	if (before)
+		return name_as_before(ns, before, vrefp);
 	r = clist_find_kref(k, endpoint_vat(v->number), kref, vrefp, &reachable);
 	if (r < 0)
 		return r;
-	if (r == 0)	/* known; an entry whose flag was cleared is introduced again (C3) */
-		return reachable ? 0 : names_push(ns, kref, *vrefp, false);
-	*vrefp = vref_make(promise, true, promise ? ns->next_import_promise++ : ns->next_import++);
-	return names_push(ns, kref, *vrefp, true);
+	if (r == 0) {	/* known; an entry whose flag was cleared is introduced again (C3) */
+		if (reachable && !ns->ahead)
+			return 0;
+		name.kind = ns->ahead ? NAME_AHEAD : NAME_AGAIN;
+	} else {
+		*vrefp = vref_make(promise, true, promise ? ns->next_import_promise++ : ns->next_import++);
+	}
+	name.vref = *vrefp;
+	return names_push(ns, name);
 }
 
-void names_skip(struct names *ns, kref_t kref)
+int names_leave(struct names *ns, kref_t kref)
 {
 	struct name *name = names_find(ns, kref);
 
-	if (name)
-		name->skip = true;
+	if (name && is_own(ns, name)) {
+		name->leaves = true;
+		return 0;
+	}
+	/* Known before: noted for those that may be sent behind. */
+	if (ns->n >= NAMES_FEW)
+		return 0;
+	return names_push(ns, (struct name){ .kref = kref, .vref = VREF_NONE, .kind = NAME_AHEAD, .leaves = true });
 }
 
-int names_apply(struct kernel *k, struct vat *v, struct names *ns)
+/*
+ * When it was sent ahead the vat was at another crank, which may have taken the entry out of the clist since: retired the
+ * import, resolved the promise. Now it is back, by the same name: so the vat was told. But an export that it has abandoned
+ * meanwhile stays abandoned, and a number that it has used for something else stays with that.
+ */
+static int apply_ahead(struct kernel *k, struct vat *v, const struct name *n)
 {
 	endpoint_t e = endpoint_vat(v->number);
-	struct row_vat *row;
-	size_t i;
+	bool reachable;
+	kref_t other;
+	vref_t vref;
 	int r;
 
-	if (ns->n) {
-		row = vat_edit(k, v);
-		row->next_import = ns->next_import;
-		row->next_import_promise = ns->next_import_promise;
-	}
-	for (i = 0; i < ns->n; i++) {
-		const struct name *n = &ns->v[i];
+	r = clist_find_kref(k, e, n->kref, &vref, &reachable);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return reachable ? 0 : clist_set_reachable(k, e, n->kref, vref, true);
+	if (!vref_is_promise(n->vref) && !vref_is_import(n->vref))
+		return 0;
+	r = clist_find_vref(k, e, n->vref, &other, &reachable);
+	if (r <= 0)
+		return r;
+	return clist_add(k, e, n->kref, n->vref);
+}
 
-		if (n->skip)
+/* The number is given out for good, whether its entry stays or not. */
+static void note_fresh(struct kernel *k, struct vat *v, vref_t vref)
+{
+	struct row_vat *row = vat_edit(k, v);
+
+	if (vref_is_promise(vref))
+		row->next_import_promise = vref_number(vref) + 1;
+	else
+		row->next_import = vref_number(vref) + 1;
+}
+
+int names_apply(struct kernel *k, struct vat *v, const struct names *ns, size_t first, size_t n, bool ahead)
+{
+	endpoint_t e = endpoint_vat(v->number);
+	size_t i;
+	int r = 0;
+
+	for (i = first; r >= 0 && i < first + n; i++) {
+		const struct name *name = &ns->v[i];
+
+		if (name->kind == NAME_FRESH)
+			note_fresh(k, v, name->vref);
+		if (name->leaves)
 			continue;
-		if (n->fresh)
-			r = clist_add(k, e, n->kref, n->vref);
+		if (name->kind == NAME_FRESH)
+			r = clist_add(k, e, name->kref, name->vref);
+		else if (ahead)
+			r = apply_ahead(k, v, name);
 		else
-			r = clist_set_reachable(k, e, n->kref, n->vref, true);
-		if (r < 0)
-			return r;
+			r = clist_set_reachable(k, e, name->kref, name->vref, true);
 	}
-	return 0;
+	return r;
 }
 
 static int illegal(struct kernel *k, const char *what, vref_t vref)

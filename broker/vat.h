@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A vat as the broker sees it: its row, its process, its channel, the crank in flight.
+ * A vat as the broker sees it: its row, its process, its channel, what it was sent and has not done.
  *
  *	status (stored)		starting → running → terminated; suspended from either, resume leads back
  *	proc (this broker)	NONE → WANTED (after the next commit) → SPAWNING → ALIVE → DYING → NONE
@@ -102,7 +102,7 @@ int vat_resume(struct kernel *k, struct vat *v);
 int vat_terminate_in(struct kernel *k, struct vat *v, const char *reason);	/* the same inside an open savepoint */
 /* The vat's own fault ends it (L1): the item in flight is rejected with `code`, the vat terminated, its process ended. */
 int vat_fatal(struct kernel *k, struct vat *v, enum kernel_code code, const char *detail, const char *reason);
-/* Rejects the item of the crank in flight with `code` and takes it out; inside a savepoint. */
+/* Rejects the item of the crank that the vat works on with `code` and takes it out; inside a savepoint. */
 int vat_refuse_item(struct kernel *k, struct vat *v, enum kernel_code code, const char *detail);
 
 int vat_log(struct kernel *k, struct vat *v, uint32_t level, const void *text, size_t len);

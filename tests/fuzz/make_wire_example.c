@@ -144,7 +144,7 @@ static void start(void)
 	u64(1, "incarnation 1");
 	u64(1, "next export: o+1");
 	u64(1, "next promise: p+1");
-	two(WIRE_VERSION, 1, "version 1, window 1");
+	two(WIRE_VERSION, 32, "version 1, window 32");
 	end();
 	close_packet();
 

@@ -13,7 +13,7 @@
  * Syscalls:	send TARGET BODY [SLOTS] RESULT|-	subscribe P		resolve P KIND BODY [SLOTS]; …
  *		exit ok|fail BODY [SLOTS]		drop|retimp|retexp|abandon REF…
  *		set KEY VALUE	del KEY	get KEY	next [KEY]	clist [REF]	done	error TEXT	wakeme
- *log TEXT hello VERSION	raw HEX…	(KIND: data, ref, rej; a body has no spaces and no brackets)
+ *log TEXT hello VERSION [WINDOW]	raw HEX…	(KIND: data, ref, rej; a body has no spaces and no brackets)
  * Deliveries:	startVat BODY [SLOTS]	message TARGET BODY [SLOTS] RESULT|-	notify P KIND BODY [SLOTS]; …
  *		dropExports|retireExports|retireImports REF…	bringOutYourDead	wake
  *		storeValue found|reachable|none REF 'KEY' 'VALUE'	(KIND also krej: rejected by the
@@ -25,7 +25,8 @@
 #include "../../broker/vat.h"
 #include "store_dir.h"
 
-#define RAW_MAX 4096u
+#define RAW_MAX   4096u
+#define RAW_AHEAD 64u
 
 /* A played process of a vat. */
 struct raw {
@@ -34,7 +35,13 @@ struct raw {
 	struct wire_joiner joiner;
 	uint8_t *frames; /* of the packet being read */
 	size_t len, pos;
-	uint64_t delivery;                               /* the last one received */
+	uint64_t delivery;                               /* the one to speak of: the oldest read and not done */
+	struct heard {
+		char *text;
+		uint64_t delivery;
+	} aside[RAW_AHEAD]; /* came before the answer to a read */
+	uint64_t unfinished[RAW_AHEAD]; /* read and not done */
+	size_t n_aside, n_unfinished;
 	uint64_t incarnation, next_export, next_promise; /* from init */
 	char *pending; /* the random test: a delivery that was read and not answered */
 };
@@ -89,6 +96,7 @@ void send_bytes(const char *name, const void *data, size_t len);
 void expect(const char *name, const char *text); /* the next frame, exactly */
 void expect_nothing(void);                       /* of anybody */
 char *next_delivery(struct raw *r);              /* malloc'd text of the next frame; NULL: none */
+char *next_answer(struct raw *r); /* of the next storeValue; deliveries before it wait for next_delivery() */
 bool syscall_encode(struct wire_buf *b, uint64_t delivery, const char *words);
 
 /* Deaths. */
