@@ -71,7 +71,7 @@ KIT_VATS = vatd/test/vat_test.c $(filter-out vatd/lib/main.c,$(LIBCAPSTAN))
 # Example and test vats: one static program per source.
 EXAMPLE_VATS := alice bob carol counter mint buyer seller table philosopher
 TEST_VATS := caller
-TEST_VATS += hostile
+TEST_VATS += hostile visitor
 
 # Unit tests: test_NAME links what its module names and nothing more.
 UNIT_TESTS :=
@@ -174,6 +174,12 @@ PROGRAMS_test_kit := alice bob carol
 $(foreach t,$(KIT_TESTS),$(eval LIBS_$(t) := $(B)/lib/libcapstan-test.a -llmdb -ljansson -lmd -lm -lpthread))
 $(KIT_TESTS:%=$(B)/unit/%): $(B)/lib/libcapstan-test.a
 $(foreach t,$(KIT_TESTS),$(eval $(B)/unit/$(t): $(PROGRAMS_$(t):%=$(B)/programs/%.o)))
+
+# A vat in another language, with the test as its kernel: both are scripts.
+UNIT_TESTS += test_python
+$(B)/unit/test_python: tests/unit/test_python.py
+	@mkdir -p $(@D)
+	install -m 755 $< $@
 
 # --- rules -------------------------------------------------------------------------------------------------------
 
