@@ -60,6 +60,17 @@ broker_of() {
 		[[ " $(tr '\0' ' ' < "/proc/$pid/cmdline") " != *" broker "* ]] || echo "$pid"
 	done
 }
+# vat_pid NAME VAT
+vat_pid() { capstan "$1" --json ps | jq -r --arg name "$2" '.[] | select(.name == $name) | .pid'; }
+# cpu_of PID…: the nanoseconds that each has been on a CPU, on one line
+cpu_of() {
+	local pid ns _ all=()
+	for pid in "$@"; do
+		read -r ns _ < "/proc/$pid/schedstat"
+		all+=("$ns")
+	done
+	echo "${all[*]}"
+}
 stop_all() {
 	local name
 	for name in "${!SPAWNER[@]}"; do

@@ -6,5 +6,6 @@ def show: if . >= 1000 then digits(0) elif . >= 100 then digits(1) else digits(2
 def figure: "\(.name) \(.median | show) (\(.least | show) .. \(.most | show))";
 
 (("\(.case), \(.placement)" | pad(36)) + ([.ratios | to_entries[] | "\(.value | digits(2)) x \(.key)"] | join("   "))),
-"    \(.unit): \([.subjects[] | figure] | join("   "))   \(.note)",
+"    \(.unit): \([.subjects[] | figure] | join("   "))   \(.note | split("; ")[0])",
+(.note | split("; ")[1:][] | "    \(.)"),
 (.skipped | to_entries[] | "    no \(.key): \(.value)")
