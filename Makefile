@@ -58,9 +58,10 @@ CLI_LIBS := -llmdb -ljansson
 
 # The vat library: what a vat links. No store, no broker.
 LIBCAPSTAN := vatd/lib/main.c vatd/lib/crank.c vatd/lib/channel.c vatd/lib/refs.c vatd/lib/sweep.c vatd/lib/clean.c \
-	vatd/lib/promise.c vatd/lib/wait.c vatd/lib/settled.c vatd/lib/send.c \
-	vatd/lib/kinds.c vatd/lib/object.c vatd/lib/state.c vatd/lib/store.c vatd/lib/signature.c vatd/lib/value.c vatd/lib/keys.c \
+	vatd/lib/promise.c vatd/lib/wait.c vatd/lib/settled.c vatd/lib/send.c vatd/lib/combine.c vatd/lib/stream.c \
+	vatd/lib/kinds.c vatd/lib/object.c vatd/lib/state.c vatd/lib/store.c vatd/lib/signature.c vatd/lib/value.c vatd/lib/keys.c vatd/lib/collection.c \
 	$(LIB_BASE) $(LIB_WIRE) lib/jtext.c
+LIBCAPSTAN += vatd/lib/watch.c
 LIBCAPSTAN_LIBS :=
 
 # The test library: several vats and a kernel in one process, so it holds both sides. Each half keeps its names to itself
@@ -71,7 +72,8 @@ KIT_VATS = vatd/test/vat_test.c $(filter-out vatd/lib/main.c,$(LIBCAPSTAN))
 # Example and test vats: one static program per source.
 EXAMPLE_VATS := alice bob carol counter mint buyer seller table philosopher
 TEST_VATS := caller
-TEST_VATS += hostile visitor
+TEST_VATS += hostile visitor keeper
+TEST_VATS += waiter
 
 # Unit tests: test_NAME links what its module names and nothing more.
 UNIT_TESTS :=
@@ -148,12 +150,14 @@ $(B)/unit/test_fs_mount: $(B)/bin/capstan-fs
 
 # The vat library, and the edges' half of smallcaps; vats run as processes with the test as their kernel.
 VATLIB := $(filter-out vatd/lib/main.c,$(LIBCAPSTAN))
-UNIT_TESTS += test_smallcaps test_vats test_vatlib test_keys
+UNIT_TESTS += test_smallcaps test_vats test_vatlib test_vatpromise test_keys test_collections
 LINK_test_smallcaps := $(LIB_JSON) $(LIB_BASE)
 LIBS_test_smallcaps := -ljansson
 LINK_test_vats := $(LIB_WIRE) $(LIB_BASE)
 LINK_test_vatlib := $(VATLIB)
+LINK_test_vatpromise := $(VATLIB)
 LINK_test_keys := $(VATLIB)
+LINK_test_collections := $(VATLIB)
 FUZZERS += fuzz_smallcaps fuzz_vatvalue fuzz_keys
 LINK_fuzz_vatvalue := $(VATLIB)
 LINK_fuzz_keys := $(VATLIB)
@@ -168,7 +172,7 @@ LINK_test_vatthen := $(VATLIB)
 
 # Tests of vats by the test library, as their authors write them. PROGRAMS_<test>: programs of vatd/examples in them, each
 # named NAME_program.
-KIT_TESTS := test_kit
+KIT_TESTS := test_kit test_watch
 UNIT_TESTS += $(KIT_TESTS)
 PROGRAMS_test_kit := alice bob carol
 $(foreach t,$(KIT_TESTS),$(eval LIBS_$(t) := $(B)/lib/libcapstan-test.a -llmdb -ljansson -lmd -lm -lpthread))
@@ -324,7 +328,7 @@ BENCH_PEERS := $(shell pkg-config --exists capnp-rpc && command -v capnp c++ > /
 .PHONY: bench bench-programs
 bench:
 	@tools/install-deps bench || echo "bench: going on without them" >&2
-	@$(MAKE) --no-print-directory all helpers bench-programs
+	@$(MAKE) -s all helpers bench-programs
 	@tests/bench/run $(B)
 bench-programs: $(patsubst %,$(B)/bench/%,$(BENCH_PROGRAMS) $(BENCH_PEERS)) $(patsubst %,$(B)/vats/%,$(BENCH_VATS))
 $(B)/vats/%: tests/bench/%.c $(B)/lib/libcapstan.a Makefile

@@ -328,5 +328,7 @@ int main(int argc, char **argv)
 	}
 	report(isolation);
 	syscall(SYS_execveat, STAGE_PROGRAM_FD, "", program, no_environment, AT_EMPTY_PATH);
+	if (errno == ENOENT && !host)	/* the program is there: what is not is the loader that it names */
+		fail("cannot execute the program: it is not linked statically (-static), and sees no libraries here", 0);
 	fail("cannot execute the program", errno);
 }

@@ -280,44 +280,81 @@ bool vat_baggage_delete(vat *v, const char *name);				/* false: was not there */
 /*
  * A collection is an object: it can stand in a VAT_REF field, in baggage, in another collection, and goes when nothing
  * holds it. Nobody outside can look into it. Keys are undefined, null, booleans, numbers, bigints, strings, symbols,
- * objects (no promises), and arrays of keys; values are any passable value without promises. What is durable may only
- * hold what survives a restart.
+ * objects (no promises), and arrays of keys, nested at most 100 deep; values are any passable value without promises.
+ * What is durable may only hold what survives a restart; what is not is gone after one. What does not fit fails the
+ * method, with a sentence that names the collection by its label.
+ *
+ * Entries are rows of the vatstore: none is kept in memory, and there may be millions. A key takes as many bytes as its
+ * text and a few (a number 17, an object 17, of a string some characters count twice); a row's name has room for about
+ * 4,060. To read is to wait for the kernel (some 10 µs), to write is not; so each function says how often it reads. One
+ * more comes when the collection, or an object in an entry, is first used after a start or after some time unused.
  *
  * Signatures: first the key's, then the value's, and the C values in that order:
  *
  *	vat_map_set(v, ages, "s", "i", "alice", INT64_C(42));
  *	vat_map_get(v, ages, "s", "i", "alice", &age);
  */
-enum { VAT_DURABLE_COLLECTION = 1, VAT_WEAK_KEYS = 2 };	/* weak: objects as keys do not count as held; no iteration, no size */
+enum {
+	VAT_DURABLE_COLLECTION = 1,
+	/*
+	 * An object as key (itself, not in an array) does not count as held, and when it is gone its entry goes. No
+	 * iteration, no size. A value that leads back to its key keeps both for ever.
+	 */
+	VAT_WEAK_KEYS = 2,
+};
+/* The label is for sentences. NULL: the method failed. */
 vat_ref *vat_map_new(vat *v, const char *label, unsigned flags);
 vat_ref *vat_set_new(vat *v, const char *label, unsigned flags);
+/* -1: the method failed, nothing changed. One read, and of the references in what is written or written over the counts. */
 int vat_map_set(vat *v, vat_ref *map, const char *key, const char *value, ...);
 int vat_map_init(vat *v, vat_ref *map, const char *key, const char *value, ...);	/* fails if the key is there */
+int vat_set_add(vat *v, vat_ref *set, const char *key, ...);				/* one that is there: nothing */
+/* One read. */
 bool vat_map_get(vat *v, vat_ref *map, const char *key, const char *value, ...);	/* false: not there, nothing read */
-int vat_set_add(vat *v, vat_ref *set, const char *key, ...);
 bool vat_collection_has(vat *v, vat_ref *collection, const char *key, ...);
-bool vat_collection_delete(vat *v, vat_ref *collection, const char *key, ...);	/* false: was not there */
-uint64_t vat_collection_size(vat *v, vat_ref *collection);
+bool vat_collection_delete(vat *v, vat_ref *collection, const char *key, ...);		/* false: was not there */
+uint64_t vat_collection_size(vat *v, vat_ref *collection);				/* no read, no walk */
+/*
+ * Empty at once and without reading. The old entries, like those of a collection that nothing holds any more, are
+ * deleted a few hundred at a time in later cranks, for which the vat asks (wakeMe), also after restarts; what they hold
+ * is let go then.
+ */
 void vat_collection_clear(vat *v, vat_ref *collection);
 /*
- * Iterate over keys from <= key < to, in order (NULL: no bound): by kind of key (as Endo's compareRank orders them),
- * numbers by value, strings by code point. What is added or deleted meanwhile is seen or not, and nothing breaks.
+ * Iterate over keys from <= key < to, in order (NULL: no bound): by kind of key as Endo's compareRank orders them
+ * (arrays, booleans, numbers, bigints, objects, strings, null, symbols, undefined), numbers by value with NaN last,
+ * strings by code point (Endo: by UTF-16 unit, unless told otherwise), objects by the age of their references. What is
+ * added or deleted meanwhile is seen or not, and nothing breaks.
+ *
+ * A step reads once, twice with a value. Keys and values that were asked for are in memory until the crank ends; a NULL
+ * for keyp or valuep saves that. A crank has 100,000 syscalls if not configured otherwise, reads included: longer walks
+ * go on in another crank, from the last key.
  */
 typedef struct vat_cursor vat_cursor;					/* for the crank */
-vat_cursor *vat_range(vat *v, vat_ref *collection, const vat_value *from, const vat_value *to);
-bool vat_next(vat *v, vat_cursor *cursor, vat_value **keyp, vat_value **valuep);	/* false: the end; valuep may be NULL */
+vat_cursor *vat_range(vat *v, vat_ref *collection, const vat_value *from, const vat_value *to);	/* never NULL */
+bool vat_next(vat *v, vat_cursor *cursor, vat_value **keyp, vat_value **valuep);	/* false: the end; of a set *valuep is NULL */
 
 /* --- waiting for things outside ------------------------------------------------------------------- */
 
 /*
- * A vat may wait for file descriptors and for time; then it is woken for a crank of its own, in which the method
- * (a continuation of `self`) runs. This lives in the process, and is forgotten with it. A durable timer is the kernel's
- * service `timer`, called like any other object.
+ * A vat may wait for file descriptors and for time; then it is woken for a crank of its own, in which the method (a
+ * continuation or method of `self`) runs. The object stays in memory while it waits. All this lives in the process and is
+ * forgotten with it, so a root sets it up in its init, which runs at each start. A durable timer is the kernel's service
+ * `timer`, called like any other object.
+ *
+ * vat_watch(): `events` as in poll(2); the method reads "i": what is ready (revents; POLLHUP and POLLERR unasked, POLLNVAL
+ * when it was closed, which ends the watching). It runs again and again as long as something is ready: read what there is
+ * (descriptors should not block), or vat_unwatch() before closing. Between two of its runs messages have their turn. A
+ * descriptor is watched once; the vat's channel, one that is watched already or not open fail the method, as does an
+ * object without such a method, and -1 returns.
+ *
+ * vat_after(): once, not before `ms` milliseconds of the monotonic clock; the method reads "i": the timer's number, which
+ * was returned (never 0; 0: there is no such method, and the running one fails). Those due at once run in their order.
  */
-int vat_watch(vat *v, int fd, short events, void *self, const char *method);	/* poll(2) events; method reads "i": revents */
-void vat_unwatch(vat *v, int fd);
-uint64_t vat_after(vat *v, uint64_t ms, void *self, const char *method);	/* once; the timer's number; method reads "i": that number */
-void vat_cancel(vat *v, uint64_t timer);					/* one that is not waiting any more: nothing */
+int vat_watch(vat *v, int fd, short events, void *self, const char *method);
+void vat_unwatch(vat *v, int fd);		/* one that is not watched: nothing */
+uint64_t vat_after(vat *v, uint64_t ms, void *self, const char *method);
+void vat_cancel(vat *v, uint64_t timer);	/* one that is not waiting any more: nothing */
 
 /* --- the vat itself ------------------------------------------------------------------------------- */
 

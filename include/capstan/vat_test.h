@@ -48,7 +48,12 @@ void vat_test_release(vat_test *t);			/* let go of all references that answers h
 void vat_test_restart(vat_test *t, const char *name);	/* a new incarnation, from the durable state */
 void vat_test_kill(vat_test *t, const char *name);	/* its process dies */
 void vat_test_reap(vat_test *t, const char *name);	/* bringOutYourDead, then whatever follows from it */
-void vat_test_wake(vat_test *t);			/* let descriptors and timers that are ready wake their vats; waits for the next timer */
+/*
+ * Let what vats wait for (vat_watch(), vat_after()) wake them: descriptors that are ready, and timers that are due. When
+ * there are none, the time goes on to the next timer: the clock of vat_after() stands still but for this, so a test of an
+ * hour takes no time. False: nothing woke. Descriptors are not waited for.
+ */
+bool vat_test_wake(vat_test *t);
 
 /* What a test wants to know. */
 const char *vat_test_status(vat_test *t, const char *name);	/* "running", "suspended: why", "terminated: why" */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * control RUN launch PROGRAM N		launches a cluster of one vat N times: from the request until the answer, which
- *					comes after startVat and bootstrap were done and committed
+ *					comes after startVat and bootstrap were done and committed. PROGRAM is a path, or
+ *					sha256:HEX for one that the kernel has kept from an earlier launch
  * control RUN restart VAT ROOT N	restarts a vat N times: from the request until a call to its root is answered
  *
  * A client of the control socket with its own clock, so that no process of the command is started in between. Prints the
@@ -28,18 +29,22 @@ static json_t *call(struct client *c, const char *method, json_t *params, const 
 
 static void launch(struct client *c, const char *program)
 {
-	int fd = open(program, O_RDONLY | O_CLOEXEC);
-	json_t *params = json_pack("{s:{s:s, s:{s:{s:s}}}, s:[s]}", "config", "bootstrap", "it", "vats", "it",
-				   "program", program, "paths", program), *result;
+	bool known = !strncmp(program, "sha256:", 7);
+	int fd = known ? -1 : open(program, O_RDONLY | O_CLOEXEC);
+	json_t *params = json_pack("{s:{s:s, s:{s:{s:s}}}, s:[]}", "config", "bootstrap", "it", "vats", "it",
+				   "program", program, "paths"), *result;
 	int64_t began = now_ns(), took;
 
-	if (fd < 0) {
+	if (!known && fd < 0) {
 		perror(program);
 		exit(1);
 	}
-	result = call(c, "launchSubcluster", params, &fd);
+	if (!known)
+		json_array_append_new(json_object_get(params, "paths"), json_string(program));
+	result = call(c, "launchSubcluster", params, known ? NULL : &fd);
 	took = now_ns() - began;
-	close(fd);
+	if (!known)
+		close(fd);
 	params = json_pack("{s:O}", "id", json_object_get(result, "subclusterId"));
 	json_decref(call(c, "terminateSubcluster", params, NULL));
 	json_decref(result);
@@ -51,7 +56,8 @@ static void restart(struct client *c, const char *vat, const char *root)
 	int64_t began = now_ns();
 
 	json_decref(call(c, "restartVat", json_pack("{s:s}", "id", vat), NULL));
-	json_decref(call(c, "queueMessage", json_pack("{s:s, s:s, s:[]}", "target", root, "method", "ping", "args"), NULL));
+	json_decref(call(c, "queueMessage", json_pack("{s:s, s:s, s:[]}", "target", root, "method", "ping", "args"),
+			 NULL));
 	printf("%lld\n", (long long)(now_ns() - began));
 }
 

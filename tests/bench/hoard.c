@@ -11,7 +11,7 @@
 
 #include "clock.h"
 
-#define BATCH 500		/* references of one answer */
+#define BATCH 100		/* references of one answer: to the n-th of an array the library walks past those before it */
 #define STRIDE 7919		/* a prime: successive round trips meet references that were not used lately */
 
 static struct { vat_ref **refs; size_t n, n_allocated, at; } hoard;

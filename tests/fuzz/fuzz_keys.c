@@ -102,7 +102,8 @@ static bool look(vat *v, const char *key, size_t len, struct encoder *e)
 	if (!good)
 		return false;
 	assert(jtext_check(e->text.data + 1, e->text.len - 1));
-	struct key again = { 0 };
+	struct key again;
+	key_begin(&again, "");
 	struct vat_value value = encoder_view(e);
 	bool written = key_encode(v, &again, &value);
 	assert(written && again.len == len && memcmp(again.data, key, len) == 0);

@@ -33,7 +33,7 @@ static struct key *encoded(const char *prefix, const char *body, const char *nam
 {
 	struct vat_value value = value_of(body, names);
 	struct key *k = arena_get(&the_vat, sizeof(*k));
-	key_put(k, prefix, strlen(prefix));
+	key_begin(k, prefix);
 	if (!key_encode(&the_vat, k, &value))
 		assert_true(k->problem[0]);
 	return k;
@@ -55,6 +55,7 @@ static void test_vectors(void **state)
 		assert_true(key_decode(v, x->text, strlen(x->text), e));
 		struct vat_value back = encoder_view(e), was = value_of(x->body, x->slots);
 		struct key *again = arena_get(v, sizeof(*again));
+		key_begin(again, "");
 		assert_true(key_encode(v, again, &back));
 		assert_string_equal(again->data, x->text);
 		/* what is no array of references is the same text too */
@@ -95,7 +96,8 @@ static void test_refused(void **state)
 		assert_string_equal(encoded("", refused[i].body, "")->problem, refused[i].problem);
 	vat_ref *p = ref_new(v, REF_A_PROMISE, vref_make(true, true, 1));
 	struct vat_value value = { "\"&0\"", (char *)value.at + 4, &p, 1 };
-	struct key k = { 0 };
+	struct key k;
+	key_begin(&k, "");
 	assert_false(key_encode(v, &k, &value));
 	assert_string_equal(k.problem, "a promise is no key");
 

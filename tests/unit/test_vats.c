@@ -76,10 +76,9 @@ static void test_alice(void **state)
 			    "send o-2 p+1 #[\"makeGreeter\",[\"Hello\"]]\n"
 			    "send p+1 p+2 #[\"greet\",[\"Bob\"]]\n"
 			    "send o-1 p+3 #[\"listen\",[\"&0\",\"$1\"]] p+2 o-2\n"
-			    "subscribe p+3\n"
-			    "resolve p-1 ref #\"&0\" p+4");
+			    "subscribe p+3");
 	assert_string_equal(notify(k, "p+3", 0, "#{\"answer\":\"a\",\"heard\":\"h\"}", ""),
-			    "resolve p+4 #{\"bobHeard\":\"h\",\"carolAnswered\":\"a\"}");
+			    "resolve p-1 #{\"bobHeard\":\"h\",\"carolAnswered\":\"a\"}");
 }
 
 static void test_alice_fails(void **state)
@@ -89,7 +88,7 @@ static void test_alice_fails(void **state)
 	message(k, "o+0", "p-1", "#[\"bootstrap\",[{\"bob\":\"$0\",\"carol\":\"$1\"},{}]]", "o-1 o-2");
 	assert_string_equal(notify(k, "p+3", WIRE_R_REJECTED | WIRE_R_KERNEL,
 				   "#{\"#error\":\"[KERNEL:VAT_TERMINATED] gone\",\"name\":\"Error\"}", ""),
-			    "resolve p+4 rejected #{\"#error\":\"the greeting failed: [KERNEL:VAT_TERMINATED] gone\",\"name\":\"Error\"}");
+			    "resolve p-1 rejected #{\"#error\":\"the greeting failed: [KERNEL:VAT_TERMINATED] gone\",\"name\":\"Error\"}");
 }
 
 static void test_bob(void **state)
@@ -97,10 +96,10 @@ static void test_bob(void **state)
 	struct vat_kernel *k = *state;
 	start(k, "bob", "#\"#undefined\"");
 	assert_string_equal(message(k, "o+0", "p-1", "#[\"listen\",[\"&0\",\"$1\"]]", "p-2 o-1"),
-			    "subscribe p-2\nresolve p-1 ref #\"&0\" p+1");
+			    "subscribe p-2");
 	assert_string_equal(notify(k, "p-2", 0, "#\"Hello, Bob!\"", ""),
-			    "send o-1 p+2 #[\"thank\",[\"Bob\"]]\nsubscribe p+2");
-	assert_string_equal(notify(k, "p+2", 0, "#\"fine\"", ""), "resolve p+1 #{\"answer\":\"fine\",\"heard\":\"Hello, Bob!\"}");
+			    "send o-1 p+1 #[\"thank\",[\"Bob\"]]\nsubscribe p+1");
+	assert_string_equal(notify(k, "p+1", 0, "#\"fine\"", ""), "resolve p-1 #{\"answer\":\"fine\",\"heard\":\"Hello, Bob!\"}");
 	/* nothing holds Carol any more */
 	assert_string_equal(collect(k, WIRE_BRING_OUT_YOUR_DEAD, ""), "dropImports o-1\nretireImports o-1");
 }

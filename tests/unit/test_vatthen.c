@@ -155,18 +155,18 @@ static void test_then(void **state)
 	struct vat_kernel *k = *state;
 	start(k);
 	assert_string_equal(call(k, "#[\"then\",[\"&0\"]]", "p-2"),
-			    "subscribe p-2\nresolve p-1 ref #\"&0\" p+1\nset when.p-2 when o+0 doubled\ncatch o+0 failed\n");
+			    "subscribe p-2\nset when.p-2 when o+0 doubled\ncatch o+0 failed\n");
 	assert_string_equal(notify(k, "p-2", 0, "#21", ""),
-			    "delete when.p-2\nresolve p+1 #42\nset object.o+0 #{\"peer\":null,\"n\":1}");
+			    "delete when.p-2\nresolve p-1 #42\nset object.o+0 #{\"peer\":null,\"n\":1}");
 	/* a failing continuation, and a value that does not fit it, reject the promise and warn nobody else */
 	call(k, "#[\"then\",[\"&0\"]]", "p-3");
 	assert_non_null(strstr(notify(k, "p-3", 0, "#101", ""),
-			       "resolve p+2 rejected #{\"#error\":\"101 is much\",\"name\":\"RangeError\"}"));
+			       "resolve p-1 rejected #{\"#error\":\"101 is much\",\"name\":\"RangeError\"}"));
 	call(k, "#[\"then\",[\"&0\"]]", "p-4");
 	assert_non_null(strstr(notify(k, "p-4", 0, "#null", ""),
-			       "resolve p+3 rejected #{\"#error\":\"Root.doubled: the value must be an integer, not null\""));
+			       "resolve p-1 rejected #{\"#error\":\"Root.doubled: the value must be an integer, not null\""));
 	call(k, "#[\"then\",[\"&0\"]]", "p-5");
-	assert_non_null(strstr(notify(k, "p-5", WIRE_R_REJECTED, "#\"$0\"", "o-9"), "resolve p+4 #[\"failed\",\"$0\"] o-9"));
+	assert_non_null(strstr(notify(k, "p-5", WIRE_R_REJECTED, "#\"$0\"", "o-9"), "resolve p-1 #[\"failed\",\"$0\"] o-9"));
 	assert_string_equal(k->logged, "");
 }
 
@@ -177,7 +177,7 @@ static void test_pass(void **state)
 	start(k);
 	call(k, "#[\"thenOnly\",[\"&0\"]]", "p-2");
 	assert_non_null(strstr(notify(k, "p-2", WIRE_R_REJECTED, "#{\"why\":\"$0\"}", "o-5"),
-			       "resolve p+1 rejected #{\"why\":\"$0\"} o-5"));
+			       "resolve p-1 rejected #{\"why\":\"$0\"} o-5"));
 	assert_string_equal(k->logged, "");
 	/* whose promise nobody looks at: the log has it */
 	call(k, "#[\"thenIgnored\",[\"&0\"]]", "p-3");
@@ -191,7 +191,7 @@ static void test_chain(void **state)
 	struct vat_kernel *k = *state;
 	start(k);
 	call(k, "#[\"chain\",[200000,\"&0\"]]", "p-2");
-	assert_string_equal(notify(k, "p-2", 0, "#[7]", ""), "resolve p+1 #[7]");
+	assert_string_equal(notify(k, "p-2", 0, "#[7]", ""), "resolve p-1 #[7]");
 }
 
 static void test_settled(void **state)

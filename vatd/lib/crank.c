@@ -348,11 +348,13 @@ static void deliver_start(vat *v, const struct wire_frame *f)
 
 static void crank_end(vat *v)
 {
-	promise_run_turns(v);
-	objects_save(v);
-	settled_emit(v);
-	clean_begin(v);
-	ref_sweep(v);
+	do {	/* what goes may settle promises */
+		promise_run_turns(v);
+		objects_save(v);
+		settled_emit(v);
+		clean_begin(v);
+		ref_sweep(v);
+	} while (v->turns || v->n_again);
 	clean(v);
 	store_write_dirty(v);
 	refs_evict(v);
@@ -378,7 +380,7 @@ static void deliver(vat *v, const struct wire_frame *f)
 	case WIRE_RETIRE_EXPORTS: ref_retire_exports(v, f); break;
 	case WIRE_RETIRE_IMPORTS: ref_retire_imports(v, f); break;
 	case WIRE_BRING_OUT_YOUR_DEAD: ref_bring_out_dead(v); break;
-	case WIRE_WAKE: break;
+	case WIRE_WAKE: watch_wake(v); break;
 	default: vat_die(v, "the kernel sent %s, which is no delivery", wire_type_name(f->type));
 	}
 	crank_end(v);
@@ -509,6 +511,7 @@ void vat_close(vat *v)
 	refs_each(v, fini_one);
 	refs_each(v, discard_one);
 	promises_close(v);
+	watch_close(v);
 	store_close(v);
 	encoders_close(v);
 	refs_close(v);
@@ -534,7 +537,7 @@ int vat_serve(int fd, const vat_program *program)
 
 	v = vat_open(fd, program, NULL);
 	while (v && vat_take(v, &status))
-		;
+		watch_wait(v);
 	return status;
 }
 

@@ -15,7 +15,9 @@
  *	store.c		values in the vatstore and the count of the references in them; baggage
  *	signature.c	C values to smallcaps and back
  *	value.c		vat_value
+ *	watch.c		descriptors and timers: wakeMe and wake
  *	keys.c		keys of collections as text in their order
+ *	collection.c	ordered maps and sets
  *
  * Failures: what the vat's author or a caller did wrong fails the running method (vat->call.failed). What
  * would leave the vat in a state that is not true ends the process through vat_die(): exit(failure)
@@ -25,6 +27,7 @@
 #ifndef CAPSTAN_VAT_INTERNAL_H
 #define CAPSTAN_VAT_INTERNAL_H
 
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -206,6 +209,7 @@ struct vat_host {
 	void (*idle)(struct vat_host *h);	/* nothing to read or no room to write: let the kernel go on */
 	jmp_buf died;				/* set around every call into the vat */
 	int status;				/* how it died, as in exit(2) */
+	uint64_t now_ns;			/* its clock */
 };
 
 struct vat {
@@ -254,12 +258,17 @@ struct vat {
 		bool left;		/* there is more */
 	} clean;
 	const struct weak_hooks *weak;
+	struct weak_keys {		/* collection.c: are there entries with weak keys? At first, then not asked again */
+		bool known, lasting;	/* that survive a restart: was the store asked; there are some */
+		bool passing;
+	} weak_keys;
 	uint64_t n_calls;		/* of the vatstore and the clist, since ever */
 	vat_ref **dirty;		/* stored counts or continuations to write when it ends */
 	size_t n_dirty, dirty_size;
 	struct again *again;		/* settled promises named again: to resolve when it ends */
 	size_t n_again, again_size;
 	struct settled *circles;	/* settled values that name promises */
+	struct combination *combinations;
 	uint64_t encode_serial;
 
 	struct kind_row *kinds;
@@ -272,12 +281,22 @@ struct vat {
 	vat_ref *root;
 
 	struct turn *turns, **turns_tail;
+	bool producing, stream_done;	/* a producer's continuation runs; it has said that this was the last */
 	struct call call;
 	struct encoder scratch[4];	/* kept buffers of encoders, by nesting */
 	struct encoder *deep;		/* those beyond them */
 	unsigned n_scratch;
 
 	struct baggage *baggage[BAGGAGE_BUCKETS];
+
+	struct watch *watches;
+	size_t n_watches;
+	struct timer **timers, *fired;	/* a heap; the one whose method runs */
+	size_t n_timers, timers_size;
+	uint64_t last_timer;		/* its number */
+	struct pollfd *polled;
+	size_t polled_size;
+	bool wake_asked;		/* wakeMe was sent, wake is to come */
 };
 
 /* channel.c */
@@ -291,6 +310,15 @@ void channel_ask(vat *v, struct wire_frame *answer);
 void channel_log(vat *v, uint32_t level, const char *text, size_t len);
 __attribute__((noreturn, format(printf, 2, 3))) void vat_die(vat *v, const char *fmt, ...);
 __attribute__((noreturn)) void vat_end(vat *v, int status);	/* without a word */
+
+/* watch.c */
+void watch_wait(vat *v);			/* between cranks: until the channel has something, asking for a wake meanwhile */
+void watch_wake(vat *v);			/* in the delivery */
+void watch_close(vat *v);
+/* For a host, which waits itself: what is watched (n_watches of them), when the next timer is due, and asking. */
+size_t watch_fill(vat *v, struct pollfd *p);
+uint64_t watch_next_due(const vat *v);		/* UINT64_MAX: none */
+void watch_ask(vat *v);
 
 /* crank.c */
 int vat_serve(int fd, const vat_program *program);	/* the exit status */
@@ -370,6 +398,7 @@ void promise_free(vat *v, vat_ref *p);
 void promise_discard(vat *v, vat_ref *p);	/* its memory only: the vat is over */
 
 /* wait.c */
+vat_ref *promise_of(vat *v, vat_ref *r);		/* an object where a promise may stand: a promise fulfilled with it */
 void promise_subscribe(vat *v, vat_ref *p);
 void promise_run_turns(vat *v);
 void promises_close(vat *v);
@@ -385,6 +414,17 @@ void waiting_fire(vat *v, vat_ref *p);			/* settled: all that wait get a turn */
 void waiting_move(vat *v, vat_ref *p, vat_ref *to);	/* forwarded */
 void waiting_free(vat *v, vat_ref *p);
 void waiting_discard(vat_ref *p);
+
+/* send.c */
+vat_ref *promise_rejected_new(vat *v, const char *name, const char *message);
+
+vat_ref *send_vcall(vat *v, vat_ref *target, const char *method, const char *signature, va_list *ap);
+
+/* stream.c */
+void streams_start(vat *v);				/* its kinds */
+
+/* combine.c */
+void combinations_close(vat *v);
 
 /* settled.c */
 struct vat_value settled_view(const struct settled *s);
@@ -443,6 +483,8 @@ const char *store_next(vat *v, const char *after);	/* the least key greater than
 /* A value with references, as text: the body, and a line with the references when there are any. */
 bool store_get_value(vat *v, const char *key, struct vat_value *valuep);
 void store_put_value(vat *v, const char *key, const struct encoder *e);
+/* Only the references of one; its text is not looked at, and does not stay in memory. False: there is no value. */
+bool store_get_slots(vat *v, const char *key, struct vat_value *valuep);
 /*
  * The encoder's slots may all stand in the store, in what survives a restart (`lasting`) or in what does not; else
  * fails the method. `what` begins the sentence.
@@ -472,12 +514,15 @@ struct key {					/* a vatstore key that ends in a collection's key */
 	char problem[200];
 	char data[WIRE_MAX_KEY + 1];		/* text, NUL-terminated */
 };
-void key_put(struct key *k, const char *s, size_t len);
+void key_begin(struct key *k, const char *prefix);
 /* Append the encoding of a value. False: it is no key, or too long; k->problem is the sentence. */
 bool key_encode(vat *v, struct key *k, const struct vat_value *value);
 /* The value that has this encoding, as key_encode() writes it; false: none. The encoder is complete then. */
 bool key_decode(vat *v, const char *data, size_t len, struct encoder *e);
 vref_t key_ref(const char *data, size_t len);	/* of a key that is a reference; VREF_NONE: it is something else */
+
+/* collection.c */
+void collections_start(vat *v);			/* the kinds, and who recognises weak keys */
 
 /* signature.c */
 struct encoder *encoder_begin(vat *v);			/* nested; end in reverse order */
@@ -497,6 +542,7 @@ struct vat_value encoder_view(const struct encoder *e);	/* until the encoder end
 bool decode_args(vat *v, const struct vat_value *args, bool single, const char *signature, va_list *ap, char problem[200]);
 
 /* value.c */
+vat_value *encoder_keep(vat *v, struct encoder *e);	/* a copy in the arena; NULL: it has a problem, the method failed */
 vat_ref *value_ref(const struct vat_value *value);	/* NULL: not a reference */
 bool value_malformed_ref(const struct vat_value *string);	/* written as one, and its number names no slot */
 char *value_string(vat *v, const struct vat_value *value, size_t *lenp);	/* decoded, unescaped; NULL: not a string */

@@ -24,7 +24,7 @@
 
 #define MAX_DEPTH	100		/* of arrays in arrays */
 
-void key_put(struct key *k, const char *s, size_t len)
+static void key_put(struct key *k, const char *s, size_t len)
 {
 	if (k->len < WIRE_MAX_KEY && len <= WIRE_MAX_KEY - k->len) {
 		memcpy(k->data + k->len, s, len);
@@ -36,6 +36,14 @@ void key_put(struct key *k, const char *s, size_t len)
 static void key_char(struct key *k, char c)
 {
 	key_put(k, &c, 1);
+}
+
+void key_begin(struct key *k, const char *prefix)
+{
+	k->len = 0;
+	k->nameless = false;
+	k->problem[0] = k->data[0] = 0;
+	key_put(k, prefix, strlen(prefix));
 }
 
 /* --- writing -------------------------------------------------------------------------------------- */

@@ -156,7 +156,8 @@ void kinds_start(vat *v)
 		else
 			check_declaration(v, *k);
 	}
-	/* Kinds of the library: here, by kind_builtin(). */
+	streams_start(v);
+	collections_start(v);
 	v->root = ref_new(v, REF_LOCAL, VREF_ROOT);
 	v->root->reachable = v->root->recognizable = v->root->reach_known = true;
 	ref_hold(v->root);

@@ -152,8 +152,11 @@ void promise_resolve_vref(vat *v, vref_t result, bool rejected, struct encoder *
 		promise_settle_own(v, p, rejected, e);
 		return;
 	}
-	outcome(v, &rejected, e);
-	emit_resolve(v, result, rejected, e);
+	vat_ref *to = outcome(v, &rejected, e);
+	if (!p && to && to->ours && vref_is_none(to->vref))
+		ref_give_vref(v, to, result);	/* the kernel need not know of two promises */
+	else
+		emit_resolve(v, result, rejected, e);
 }
 
 vat_ref *promise_settled_new(vat *v, bool rejected, struct encoder *e)
@@ -228,19 +231,34 @@ static bool may_settle(vat *v, vat_ref *p, const char *what)
 	return false;
 }
 
-int vat_resolve(vat *v, vat_ref *promise, const char *signature, ...)
+static int settle_with(vat *v, vat_ref *promise, bool rejected, const char *what, const char *signature, va_list *ap)
 {
-	if (!may_settle(v, promise, "vat_resolve()"))
+	if (!may_settle(v, promise, what))
 		return -1;
 	struct encoder *e = encoder_begin(v);
+	encode_one(v, e, *signature ? signature : "u", ap);
+	int r = e->problem[0] ? call_fail(v, "TypeError", "%s: %s", what, e->problem) : 0;
+	if (r == 0)
+		promise_settle_own(v, promise, rejected, e);
+	encoder_end(v, e);
+	return r;
+}
+
+int vat_resolve(vat *v, vat_ref *promise, const char *signature, ...)
+{
 	va_list ap;
 	va_start(ap, signature);
-	encode_one(v, e, *signature ? signature : "u", &ap);
+	int r = settle_with(v, promise, false, "vat_resolve()", signature, &ap);
 	va_end(ap);
-	int r = e->problem[0] ? call_fail(v, "TypeError", "vat_resolve(): %s", e->problem) : 0;
-	if (r == 0)
-		promise_settle_own(v, promise, false, e);
-	encoder_end(v, e);
+	return r;
+}
+
+int vat_reject_with(vat *v, vat_ref *promise, const char *signature, ...)
+{
+	va_list ap;
+	va_start(ap, signature);
+	int r = settle_with(v, promise, true, "vat_reject_with()", signature, &ap);
+	va_end(ap);
 	return r;
 }
 

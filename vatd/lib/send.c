@@ -2,7 +2,7 @@
 /* Sending: where a message goes now, what it is made of, and the promise for its answer. */
 #include "internal.h"
 
-static vat_ref *rejected_new(vat *v, const char *name, const char *message)
+vat_ref *promise_rejected_new(vat *v, const char *name, const char *message)
 {
 	struct encoder *e = encoder_begin(v);
 	encode_error(e, name, message);
@@ -26,7 +26,7 @@ static vat_ref *route(vat *v, vat_ref *target, vat_ref **answerp)
 	if (target->state == REJECTED)
 		*answerp = target;
 	else if (!r || r->kind == REF_A_PROMISE)
-		*answerp = rejected_new(v, "TypeError", "the target of the message is a promise for data");
+		*answerp = promise_rejected_new(v, "TypeError", "the target of the message is a promise for data");
 	else
 		return r;
 	return NULL;
@@ -66,7 +66,7 @@ static vat_ref *send_message(vat *v, vat_ref *target, const char *method, const 
 
 	if (!target) {
 		call_fail(v, "TypeError", "\"%s\" is sent to no reference", method);
-		return rejected_new(v, "TypeError", "sent to no reference");
+		return promise_rejected_new(v, "TypeError", "sent to no reference");
 	}
 	ref_check(v, target, "sent to");
 	target = route(v, target, &answer);
@@ -79,7 +79,7 @@ static vat_ref *send_message(vat *v, vat_ref *target, const char *method, const 
 	encoder_finish(v, e);
 	if (e->problem[0]) {
 		call_fail(v, "TypeError", "arguments of \"%s\": %s", method, e->problem);
-		answer = rejected_new(v, "TypeError", e->problem);
+		answer = promise_rejected_new(v, "TypeError", e->problem);
 	} else if (target) {
 		vref_t result = VREF_NONE;
 		if (wanted) {
@@ -93,14 +93,19 @@ static vat_ref *send_message(vat *v, vat_ref *target, const char *method, const 
 	return answer;
 }
 
+vat_ref *send_vcall(vat *v, vat_ref *target, const char *method, const char *signature, va_list *ap)
+{
+	vat_ref *answer = send_message(v, target, method, signature, ap, NULL, true);
+	answer->crank = v->crank;
+	return answer;
+}
+
 vat_ref *vat_call(vat *v, vat_ref *target, const char *method, const char *signature, ...)
 {
 	va_list ap;
 	va_start(ap, signature);
-	vat_ref *answer = send_message(v, target, method, signature, &ap, NULL, true);
+	vat_ref *answer = send_vcall(v, target, method, signature, &ap);
 	va_end(ap);
-	if (answer)
-		answer->crank = v->crank;
 	return answer;
 }
 
@@ -108,7 +113,7 @@ vat_ref *vat_call_with(vat *v, vat_ref *target, const char *method, const vat_va
 {
 	if (!args || vat_type(args) != VAT_ARRAY) {
 		call_fail(v, "TypeError", "arguments of \"%s\" are no array", method);
-		return rejected_new(v, "TypeError", "the arguments are no array");
+		return promise_rejected_new(v, "TypeError", "the arguments are no array");
 	}
 	vat_ref *answer = send_message(v, target, method, NULL, NULL, args, true);
 	answer->crank = v->crank;

@@ -29,14 +29,19 @@ const char *store_life_key(vat *v, const char *table, vref_t ref)
 	return arena_printf(v, "life.%llu.%s.%s", (unsigned long long)v->incarnation, table, vref_format(ref, text));
 }
 
-bool store_get(vat *v, const char *key, char **textp, size_t *lenp)
+static void ask_for(vat *v, const char *key, struct wire_frame *answer)
 {
-	struct wire_frame answer;
 	v->n_calls++;
 	wire_begin(&v->out, WIRE_VATSTORE_GET, 0, v->delivery);
 	wire_put_bytes(&v->out, key, strlen(key));
 	wire_end(&v->out);
-	channel_ask(v, &answer);
+	channel_ask(v, answer);
+}
+
+bool store_get(vat *v, const char *key, char **textp, size_t *lenp)
+{
+	struct wire_frame answer;
+	ask_for(v, key, &answer);
 	if (!(answer.flags & WIRE_F_FOUND))
 		return false;
 	if (textp) {
@@ -103,7 +108,7 @@ static void read_slots(vat *v, const char *key, char *p, struct vat_value *value
 	vat_ref **slots = NULL;
 	for (char *save, *word = strtok_r(p, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
 		vref_t vref;
-		if (!vref_parse(word, strlen(word), &vref))
+		if (!vref_parse(word, strlen(word), &vref) || vref_is_promise(vref))
 			vat_die(v, "the vatstore's \"%s\" is corrupt", key);
 		if (n == size) {
 			vat_ref **more = arena_get(v, (size * 2 + 4) * sizeof(*more));
@@ -131,6 +136,24 @@ bool store_get_value(vat *v, const char *key, struct vat_value *valuep)
 	*valuep = (struct vat_value){ .at = text + 1, .end = text + body };
 	if (line)
 		read_slots(v, key, line + 1, valuep);
+	return true;
+}
+
+bool store_get_slots(vat *v, const char *key, struct vat_value *valuep)
+{
+	struct wire_frame answer;
+	ask_for(v, key, &answer);
+	const char *text = (const char *)answer.store.value.data;
+	size_t len = answer.store.value.len;
+	*valuep = (struct vat_value){ 0 };
+	if (!(answer.flags & WIRE_F_FOUND) || len < 2 || text[0] != '#')
+		return false;
+	const char *line = memchr(text, '\n', len);
+	if (line) {
+		char *copy = arena_get(v, len - (size_t)(line - text));
+		memcpy(copy, line + 1, len - (size_t)(line + 1 - text));
+		read_slots(v, key, copy, valuep);
+	}
 	return true;
 }
 

@@ -274,10 +274,11 @@ void ref_examine(vat *v)
 		return;
 	struct dead *dead = arena_get(v, sizeof(*dead));
 	unsigned n = 0;
-	for (; v->n_examine && n < LOOKED_AT && !cleaning_is_over(v); n++)
-		examine_one(v, dead);
+	/* The walk first: what it does not skip as known must not be among what this crank has let go already. */
 	for (; v->clean.clist && n < LOOKED_AT && !cleaning_is_over(v); n++)
 		walk_one(v, dead);
+	for (; v->n_examine && n < LOOKED_AT && !cleaning_is_over(v); n++)
+		examine_one(v, dead);
 	emit_list(v, WIRE_DROP_IMPORTS, dead->dropped, dead->n_dropped);
 	emit_list(v, WIRE_RETIRE_IMPORTS_SYS, dead->retired, dead->n_retired);
 	v->clean.left = v->clean.left || v->n_examine || v->clean.clist;
@@ -303,7 +304,8 @@ void ref_retire_exports(vat *v, const struct wire_frame *f)
 			continue;	/* retired by us at the same time */
 		r = ref_own(v, vref);
 		ref_set_exported(v, r, false, false);
-		if (!vref_is_kept(vref) && r != v->root && !store_names(v, ref_whole(r)))
+		if (!vref_is_kept(vref) && r != v->root && !store_names(v, ref_whole(r)) &&
+		    !(v->weak && v->weak->recognises(v, vref)))
 			ref_forget_vref(v, r);	/* sent again, it is a new export */
 		ref_condemn(v, r);
 	}

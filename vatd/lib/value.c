@@ -223,7 +223,7 @@ int vat_value_read(vat *v, const vat_value *value, const char *signature, ...)
 	return fits ? 0 : call_fail(v, "TypeError", "%s", problem);
 }
 
-static vat_value *encoder_keep(vat *v, struct encoder *e)
+vat_value *encoder_keep(vat *v, struct encoder *e)
 {
 	if (e->problem[0]) {
 		call_fail(v, "TypeError", "%s", e->problem);

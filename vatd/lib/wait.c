@@ -285,6 +285,7 @@ void promises_close(vat *v)
 		free(t);
 	}
 	free(v->again);
+	combinations_close(v);
 }
 
 /* --- asking for a turn ---------------------------------------------------------------------------- */
@@ -345,7 +346,7 @@ bool promise_unwait(vat *v, vat_ref *p, struct continuation *c)
 }
 
 /* An object where a promise may stand: a promise fulfilled with it. */
-static vat_ref *as_promise(vat *v, vat_ref *r)
+vat_ref *promise_of(vat *v, vat_ref *r)
 {
 	if (r->kind == REF_A_PROMISE)
 		return promise_follow(v, r);
@@ -368,7 +369,7 @@ static vat_ref *may_wait(vat *v, const char *what, vat_ref *promise, const struc
 		call_fail(v, "TypeError", "%s: %s has no continuation or method \"%s\"", what, o->kind->name, method);
 		return NULL;
 	}
-	return as_promise(v, promise);
+	return promise_of(v, promise);
 }
 
 static void when_or_catch(vat *v, vat_ref *promise, void *self, const char *method, bool on_rejection)

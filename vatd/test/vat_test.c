@@ -22,6 +22,7 @@ struct text { struct text *next; char *text; };
 
 struct vat_test {
 	struct kit *kit;
+	uint64_t now_ns;
 	struct slot *slots, **slots_tail;
 	struct text *texts;		/* everything that was returned */
 	struct kit_request *latest;
@@ -60,6 +61,7 @@ static void start(void *ctx, const char *name, int fd)
 	assert(!s->v);
 	s->fd = fd;
 	s->host.idle = idle;
+	s->host.now_ns = s->test->now_ns;
 	s->v = vat_open(fd, s->program, &s->host);
 	if (!s->v)
 		kit_fail("memory ran out");
@@ -89,12 +91,23 @@ static bool has_packet(const struct slot *s)
 	return s->v && poll(&p, 1, 0) > 0;
 }
 
-/* One packet into it. When it died of it, that is the exit of its process. */
-static void take(struct slot *s)
+static bool take(struct slot *s)
+{
+	return vat_take(s->v, &s->host.status);
+}
+
+static bool ask(struct slot *s)
+{
+	watch_ask(s->v);
+	return true;
+}
+
+/* Something into a vat. When it died of it, that is the exit of its process. */
+static void enter(struct slot *s, bool (*fn)(struct slot *s))
 {
 	volatile bool alive = false;
 	if (!setjmp(s->host.died))
-		alive = vat_take(s->v, &s->host.status);
+		alive = fn(s);
 	if (alive)
 		return;
 	int status = s->host.status;
@@ -115,11 +128,51 @@ void vat_test_run(vat_test *t)
 		for (struct slot *s = t->slots; s; s = s->next) {
 			if (!has_packet(s))
 				continue;
-			take(s);
+			enter(s, take);
 			moved = true;
 		}
 	} while (moved || !kit_is_quiet(t->kit));
 	t->running = false;
+}
+
+static bool is_ready(const struct slot *s)
+{
+	struct pollfd *p = calloc(s->v->n_watches + 1, sizeof(*p));
+	if (!p)
+		kit_fail("memory ran out");
+	bool ready = poll(p, watch_fill(s->v, p), 0) > 0;
+	free(p);
+	return ready || watch_next_due(s->v) <= s->host.now_ns;
+}
+
+/* Those that are ready ask for their wake. */
+static bool ask_for_wakes(vat_test *t)
+{
+	bool any = false;
+	for (struct slot *s = t->slots; s; s = s->next) {
+		if (!s->v || s->v->wake_asked || !is_ready(s))
+			continue;
+		enter(s, ask);
+		any = true;
+	}
+	return any;
+}
+
+bool vat_test_wake(vat_test *t)
+{
+	uint64_t next = UINT64_MAX;
+	bool any = ask_for_wakes(t);
+	for (struct slot *s = t->slots; s && !any; s = s->next)
+		if (s->v && !s->v->wake_asked && watch_next_due(s->v) < next)
+			next = watch_next_due(s->v);
+	if (next != UINT64_MAX) {
+		t->now_ns = next;
+		for (struct slot *s = t->slots; s; s = s->next)
+			s->host.now_ns = next;
+		any = ask_for_wakes(t);
+	}
+	vat_test_run(t);
+	return any;
 }
 
 /* --- the test ----------------------------------------------------------------------------------- */
