@@ -66,7 +66,7 @@ void clean_weak_import(vat *v, vref_t vref)
 		return;
 	store_set(v, store_key(v, "gone", vref), "", 0);
 	v->clean.gone = v->clean.left = true;
-	v->clean.gone_at = vref;
+	v->clean.gone_at = VREF_NONE;	/* it may stand before what was looked at last */
 }
 
 static void clean_gone(vat *v)

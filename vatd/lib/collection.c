@@ -15,6 +15,8 @@
  */
 #include "internal.h"
 
+#define MAX_LABEL	200u
+
 typedef struct { char *label; bool weak; int64_t size; vat_ref *rows; } collection;
 typedef struct { bool weak, set; } rows;
 
@@ -52,12 +54,14 @@ static bool open_collection(vat *v, vat_ref *ref, const char *what, struct opene
 	}
 	bool map = kind == &Map || kind == &PassingMap, set = kind == &Set || kind == &PassingSet;
 	bool fits = *what == 'm' ? map : *what == 's' ? set : map || set;
-	o->object = fits ? object_of(v, ref) : NULL;
-	if (!o->object) {
+	if (!fits) {
 		call_fail(v, "TypeError", "a %s of this vat is needed, not %s", what, map ? "a map" : set ? "a set" :
 			  kind ? arena_printf(v, "an object of kind %s", kind->name) : ref ? "another reference" : "NULL");
 		return false;
 	}
+	o->object = object_of(v, ref);
+	if (!o->object)
+		vat_die(v, "the vatstore's \"%s\" is missing", store_key(v, "object", ref->vref));
 	o->c = (collection *)o->object->data;
 	o->set = set;
 	return true;
@@ -113,6 +117,10 @@ static vat_ref *collection_new(vat *v, bool set, const char *label, unsigned fla
 	bool durable = flags & VAT_DURABLE_COLLECTION;
 	if (flags & ~(unsigned)(VAT_DURABLE_COLLECTION | VAT_WEAK_KEYS)) {
 		call_fail(v, "TypeError", "a %s with flags %#x", set ? "set" : "map", flags);
+		return NULL;
+	}
+	if (label && strlen(label) > MAX_LABEL) {
+		call_fail(v, "TypeError", "the label of a %s is at most %u bytes", set ? "set" : "map", MAX_LABEL);
 		return NULL;
 	}
 	const vat_kind *kind = set ? durable ? &Set : &PassingSet : durable ? &Map : &PassingMap;
@@ -406,12 +414,14 @@ uint64_t vat_collection_size(vat *v, vat_ref *ref)
 
 /* --- walking -------------------------------------------------------------------------------------- */
 
+/* Its steps use no other memory than this, but for what the author asks for. */
 struct vat_cursor {
 	vat_ref *collection;
-	const char *to;			/* encoded keys; NULL: no bound */
-	bool inclusive;			/* `at` itself has not been looked at */
+	const char *from, *to;		/* encoded keys; NULL: no bound */
 	bool ended;
-	char at[WIRE_MAX_KEY + 1];	/* the last key given, encoded; "": none yet */
+	vref_t of;			/* the rows that it walks */
+	size_t prefix_len;
+	char row[WIRE_MAX_KEY + 1];	/* of the last entry given; at first what comes before all */
 };
 
 /* The bound's text, in the arena; NULL: none, or the method failed. */
@@ -420,7 +430,7 @@ static const char *bound(vat *v, const struct opened *o, const vat_value *value)
 	struct key k;
 	if (!value)
 		return NULL;
-	/* As long as it would be with rows: then every row's name that is made from it fits. */
+	/* As long as it would be in a row's name: then every name that is made from it fits. */
 	const char *prefix = entry_prefix(v, o->c->rows ? o->c->rows->vref : o->object->ref->vref);
 	key_begin(&k, prefix);
 	if (key_encode(v, &k, value))
@@ -435,15 +445,30 @@ vat_cursor *vat_range(vat *v, vat_ref *ref, const vat_value *from, const vat_val
 	vat_cursor *cursor = arena_get(v, sizeof(*cursor));
 	cursor->collection = ref;
 	cursor->ended = true;
+	cursor->of = VREF_NONE;
 	if (!open_strong(v, ref, "walked", &o))
 		return cursor;
-	const char *at = bound(v, &o, from);
+	cursor->from = bound(v, &o, from);
 	cursor->to = bound(v, &o, to);
-	cursor->ended = (from && !at) || (to && !cursor->to);
-	cursor->inclusive = at;
-	if (at)
-		strcpy(cursor->at, at);
+	cursor->ended = (from && !cursor->from) || (to && !cursor->to);
 	return cursor;
+}
+
+/* In the rows that the collection has now; it may have been cleared since the last step. */
+static void stand(vat *v, vat_cursor *cursor, vref_t of)
+{
+	const char *at = vref_is_none(cursor->of) ? "" : arena_printf(v, "%s", cursor->row + cursor->prefix_len);
+	const char *prefix = entry_prefix(v, of);
+	cursor->of = of;
+	cursor->prefix_len = strlen(prefix);
+	int n = snprintf(cursor->row, sizeof(cursor->row), "%s%s", prefix, at);
+	if (n >= (int)sizeof(cursor->row))
+		cursor->ended = true;	/* other rows' longer name leaves no room for this key, nor for greater ones as long */
+}
+
+static bool is_before(const vat_cursor *cursor, const char *to)
+{
+	return !to || strcmp(cursor->row + cursor->prefix_len, to) < 0;
 }
 
 /* Go to the next key. False: there is none. */
@@ -451,16 +476,19 @@ static bool advance(vat *v, vat_cursor *cursor, const struct opened *o)
 {
 	if (!o->c->rows)
 		return false;
-	const char *prefix = entry_prefix(v, o->c->rows->vref), *row = arena_printf(v, "%s%s", prefix, cursor->at);
-	bool here = cursor->inclusive && (!cursor->to || strcmp(cursor->at, cursor->to) < 0) && store_get(v, row, NULL, NULL);
-	cursor->inclusive = false;
-	if (here)
-		return true;
-	row = store_next(v, row);
-	if (!has_prefix(row, prefix))
+	if (!vref_equal(cursor->of, o->c->rows->vref))
+		stand(v, cursor, o->c->rows->vref);
+	if (cursor->ended)
 		return false;
-	strcpy(cursor->at, row + strlen(prefix));
-	return !cursor->to || strcmp(cursor->at, cursor->to) < 0;
+	if (cursor->from) {
+		snprintf(cursor->row + cursor->prefix_len, sizeof(cursor->row) - cursor->prefix_len, "%s", cursor->from);
+		cursor->from = NULL;
+		if (is_before(cursor, cursor->to) && store_get(v, cursor->row, NULL, NULL))
+			return true;
+	}
+	char prefix[64];
+	snprintf(prefix, sizeof(prefix), "%.*s", (int)cursor->prefix_len, cursor->row);
+	return store_next_at(v, cursor->row) && has_prefix(cursor->row, prefix) && is_before(cursor, cursor->to);
 }
 
 __attribute__((noreturn)) static void die_of_row(vat *v, const char *row)
@@ -491,13 +519,12 @@ bool vat_next(vat *v, vat_cursor *cursor, vat_value **keyp, vat_value **valuep)
 		cursor->ended = true;
 		return false;
 	}
-	const char *row = arena_printf(v, "%s%s", entry_prefix(v, o.c->rows->vref), cursor->at);
 	if (keyp)
-		*keyp = key_value(v, row, cursor->at);
+		*keyp = key_value(v, cursor->row, cursor->row + cursor->prefix_len);
 	if (valuep && !o.set) {
 		*valuep = arena_get(v, sizeof(**valuep));
-		if (!store_get_value(v, row, *valuep))
-			die_of_row(v, row);
+		if (!store_get_value(v, cursor->row, *valuep))
+			die_of_row(v, cursor->row);
 	}
 	return true;
 }

@@ -256,6 +256,7 @@ struct vat {
 		vref_t at, gone_at;	/* where in the clist; in the rows of deletions */
 		uint64_t until;		/* n_calls at which a crank's cleaning ends */
 		bool left;		/* there is more */
+		uint64_t retired_in;	/* the crank in which the kernel last retired imports */
 	} clean;
 	const struct weak_hooks *weak;
 	struct weak_keys {		/* collection.c: are there entries with weak keys? At first, then not asked again */
@@ -480,6 +481,7 @@ bool store_get(vat *v, const char *key, char **textp, size_t *lenp);	/* arena, N
 void store_set(vat *v, const char *key, const char *text, size_t len);
 void store_delete(vat *v, const char *key);
 const char *store_next(vat *v, const char *after);	/* the least key greater than `after`; arena; NULL: none */
+bool store_next_at(vat *v, char key[WIRE_MAX_KEY + 1]);	/* the same in place; false: none, the key is as it was */
 /* A value with references, as text: the body, and a line with the references when there are any. */
 bool store_get_value(vat *v, const char *key, struct vat_value *valuep);
 void store_put_value(vat *v, const char *key, const struct encoder *e);

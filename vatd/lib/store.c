@@ -71,17 +71,27 @@ void store_delete(vat *v, const char *key)
 	channel_pack(v);
 }
 
-const char *store_next(vat *v, const char *after)
+bool store_next_at(vat *v, char key[WIRE_MAX_KEY + 1])
 {
 	struct wire_frame answer;
 	v->n_calls++;
 	wire_begin(&v->out, WIRE_VATSTORE_GET_NEXT_KEY, 0, v->delivery);
-	wire_put_bytes(&v->out, after, strlen(after));
+	wire_put_bytes(&v->out, key, strlen(key));
 	wire_end(&v->out);
 	channel_ask(v, &answer);
 	if (!(answer.flags & WIRE_F_FOUND))
-		return NULL;
-	return arena_printf(v, "%.*s", (int)answer.store.key.len, (const char *)answer.store.key.data);
+		return false;
+	memcpy(key, answer.store.key.data, answer.store.key.len);
+	key[answer.store.key.len] = 0;
+	return true;
+}
+
+const char *store_next(vat *v, const char *after)
+{
+	char key[WIRE_MAX_KEY + 1];
+	assert(strlen(after) <= WIRE_MAX_KEY);
+	strcpy(key, after);
+	return store_next_at(v, key) ? arena_printf(v, "%s", key) : NULL;
 }
 
 /* --- values --------------------------------------------------------------------------------------- */

@@ -274,8 +274,8 @@ void ref_examine(vat *v)
 		return;
 	struct dead *dead = arena_get(v, sizeof(*dead));
 	unsigned n = 0;
-	/* The walk first: what it does not skip as known must not be among what this crank has let go already. */
-	for (; v->clean.clist && n < LOOKED_AT && !cleaning_is_over(v); n++)
+	/* The clist is read as it was before this crank: what this crank retires is not to be met there again. */
+	for (; v->clean.clist && v->clean.retired_in != v->crank && n < LOOKED_AT && !cleaning_is_over(v); n++)
 		walk_one(v, dead);
 	for (; v->n_examine && n < LOOKED_AT && !cleaning_is_over(v); n++)
 		examine_one(v, dead);
@@ -313,6 +313,7 @@ void ref_retire_exports(vat *v, const struct wire_frame *f)
 
 void ref_retire_imports(vat *v, const struct wire_frame *f)
 {
+	v->clean.retired_in = v->crank;
 	for (uint32_t i = 0; i < f->list.count; i++) {
 		vref_t vref = wire_ref(f, i);
 		vat_ref *r = ref_find(v, vref);
