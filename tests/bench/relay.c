@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * relay ROUNDS DEPTH: the floor under `make bench`. Three processes over SOCK_SEQPACKET pairs, 128-byte messages:
+ * relay ROUNDS DEPTH: the floor under `make bench`, one message a packet. Three processes over SOCK_SEQPACKET pairs, 128-byte messages:
  * A sends DEPTH of them, K (an epoll loop that only copies) hands each to B, B echoes, K brings them back;
  * when all are back A sends the next DEPTH. Prints the nanoseconds of ROUNDS such rounds.
  */
