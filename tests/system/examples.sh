@@ -189,4 +189,118 @@ test_philosophers_killed() {
 	nothing_left
 }
 
+# A seat is taken away: it is worth nothing to the member and to whoever has it from the member; the others go on.
+test_chat() {
+	local ann ben seat
+	begin
+	example chat
+	ann=$(root_of ann) ben=$(root_of ben)
+	says undefined "$ann" say '"hello"'
+	says undefined "$ben" say '"hello, Ann"'
+	says '[{from: "ann", text: "hello"}, {from: "ben", text: "hello, Ann"}]' "$ben" history
+	says 2 "$ann" heard
+	kill_vat room
+	kill_vat ben
+	says undefined "$ben" say '"back again"'
+	answer "$ben" seat
+	seat=$REF
+	says undefined "$seat" post '"from a friend of Ben"'
+	refuses 'nobody here is called carl' "${AT[root]}" kick '"carl"'
+	says undefined "${AT[root]}" kick '"ben"'
+	refuses 'ben has no seat here any more' "$ben" say '"still there?"'
+	refuses 'ben has no seat here any more' "$ben" history
+	refuses 'ben has no seat here any more' "$seat" post '"or so"'
+	broker_kill
+	refuses 'ben has no seat here any more' "$seat" history
+	says undefined "$ann" say '"quiet now"'
+	says 6 "$ann" heard
+	says 4 "$ben" heard
+	status 0 capstan call "@$ann" history
+	equal 6 "$(grep -o 'from:' <<< "$OUT" | wc -l)" "lines in the history"
+	nothing_left
+}
+# root_of VAT: the kref of its root, from its clist.
+root_of() {
+	local i at
+	for ((i = 0; i < 500; i++)); do
+		at=$(awk '$1 == "o+0" { print $2 }' "$RUN/fs/vats/${AT[vat-$1]}/clist.txt" 2> /dev/null || true)
+		[[ -z $at ]] || break
+		capstan status > /dev/null
+	done
+	echo "$at"
+}
+
+# Whatever passes is wrapped and comes home as itself; one switch cuts all of it, both ways, for good.
+test_membrane() {
+	local inside button out v
+	begin
+	example membrane
+	inside=$(root_of plugin)
+	out=${AT[plugin]}
+	[[ $inside != "$out" ]] || fail "the plugin is not wrapped"
+	answer "$out" install "@${AT[counter]}"
+	button=$REF
+	says 1 "$button" press
+	says true "$out" same "@${AT[counter]}" "@${AT[counter]}"
+	says false "$out" same "@${AT[counter]}" "@$button"
+	says true "$out" mine "@$button"		# unwrapped on its way home
+	says false "$inside" mine "@$button"		# past the membrane it is a stranger
+	refuses 'Plugin has no method "fly"' "$out" fly	# errors pass as they are
+	refuses 'Button has no method "fly"' "$button" fly
+	# the plugin's clist has the wrapper of the counter, and not the counter
+	! grep -q " ${AT[counter]} " "$RUN/fs/vats/${AT[vat-plugin]}/clist.txt" || fail "the plugin has the counter itself"
+	says 1001 "$inside" play
+	for v in membrane plugin; do
+		kill_vat $v
+	done
+	says 1002 "$button" press
+	says true "$out" mine "@$button"
+	says undefined "${AT[membrane]}" cut
+	refuses 'the membrane was cut' "$button" press
+	refuses 'the membrane was cut' "$out" install "@${AT[counter]}"
+	refuses 'the membrane was cut' "$inside" play
+	kill_vat membrane
+	broker_kill
+	refuses 'the membrane was cut' "$button" press
+	refuses 'the membrane was cut' "$inside" play
+	says 1002 "${AT[counter]}" get
+	nothing_left
+}
+
+# Lines through a filter: all of them; and no more than are asked for.
+test_logs() {
+	local i
+	begin
+	example logs
+	for ((i = 1; i <= 60; i++)); do
+		if ((i % 3)); then
+			says undefined "${AT[journal]}" log "\"info $i\""
+		else
+			says undefined "${AT[journal]}" log "\"error $i\""
+		fi
+	done
+	watched '{last: "error 60", outcome: "all read", seen: 20}' error 100
+	says 60 "${AT[journal]}" fetched
+	watched '{last: "error 6", outcome: "enough", seen: 2}' error 2
+	status 0 capstan call "@${AT[journal]}" fetched
+	((OUT <= 72)) || fail "$OUT lines were fetched: the journal was read beyond what was wanted"
+	watched '{last: "error 6", outcome: "all read", seen: 0}' nothing 1
+	refuses 'argument 1 must be a string' "${AT[journal]}" log 5
+	kill_vat filter
+	kill_vat watcher
+	broker_kill
+	watched '{last: "error 30", outcome: "all read", seen: 1}' 30 100
+	nothing_left
+}
+# watched REPORT WORD ENOUGH: each look is a round trip.
+watched() {
+	local i
+	says undefined "${AT[watcher]}" watch "\"$2\"" "$3"
+	for ((i = 0; i < 500; i++)); do
+		status 0 capstan call "@${AT[watcher]}" report
+		[[ $OUT == *'outcome: "watching"'* ]] || break
+	done
+	equal "$1" "$OUT" "watching for $2"
+}
+
 run_tests
