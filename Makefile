@@ -172,9 +172,10 @@ LINK_test_vatthen := $(VATLIB)
 
 # Tests of vats by the test library, as their authors write them. PROGRAMS_<test>: programs of vatd/examples in them, each
 # named NAME_program.
-KIT_TESTS := test_kit test_watch
+KIT_TESTS := test_kit test_watch test_mint
 UNIT_TESTS += $(KIT_TESTS)
 PROGRAMS_test_kit := alice bob carol
+PROGRAMS_test_mint := mint buyer seller
 $(foreach t,$(KIT_TESTS),$(eval LIBS_$(t) := $(B)/lib/libcapstan-test.a -llmdb -ljansson -lmd -lm -lpthread))
 $(KIT_TESTS:%=$(B)/unit/%): $(B)/lib/libcapstan-test.a
 $(foreach t,$(KIT_TESTS),$(eval $(B)/unit/$(t): $(PROGRAMS_$(t):%=$(B)/programs/%.o)))
