@@ -116,7 +116,7 @@ class Kernel:
         self.sock, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.sock.settimeout(SECONDS)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        self.process = subprocess.Popen([sys.executable, self.program, EXAMPLES], env={}, pass_fds=(3,),
+        self.process = subprocess.Popen([sys.executable, "-B", self.program, EXAMPLES], env={}, pass_fds=(3,),
                                         preexec_fn=lambda: os.dup2(child.fileno(), 3),
                                         stderr=open("/dev/stderr", "w") if os.environ.get("V") else subprocess.DEVNULL)
         child.close()
