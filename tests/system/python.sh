@@ -132,6 +132,8 @@ test_garbage() {
 		says '"awake"' sleep 0.01
 		status 0 capstan call --no-hold "@$ROOT" ask "@$(kref "$(vat_id counter)")" '"increment"'
 		equal "$i" "$OUT" "increment by way of Python"
+		status 0 capstan call --no-hold "@$ROOT" ask "@$ROOT" '"first"' 7
+		equal 7 "$OUT" "asked itself, and decided what it had subscribed to"
 	done
 	idle 440
 	equal "$before" "$(counts)" "rows of the tables"

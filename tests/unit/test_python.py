@@ -171,10 +171,12 @@ class Kernel:
         self.number += 3
         self.before = {r: dict(e) for r, e in self.clist.items()}
         self.frame(kind, self.number, body)
-        syscalls, writes = [], dict(self.store)
+        syscalls, writes, total = [], dict(self.store), 0
         while True:
             k, flags, number, data = self.receive()
             r = Reader(data)
+            total += 16 + len(data)
+            assert total <= 67108864, "more than a crank may ask for"
             if k >= 0x50:
                 assert number == 0 and flags == 0
                 self.aside(k, r)
@@ -758,6 +760,29 @@ def test_parts():
     assert k.call("get", '"much"')[0] == '#"%s"' % much
     assert "cannot be passed" in k.call("much", str(16777216))
     equal(16777216, len(k.call("much", str(16777216 - 3))[0]))
+    k.stop()
+
+
+def test_too_much():
+    """What others send may make a crank answer with more than it may: some answers become rejections, and the vat lives."""
+    k = Kernel()
+    results = []
+    for _ in range(8):
+        k.message("both", '"&0",1', (p(-1),))
+        results.append(k.result)
+    asked = k.notify((p(-1), 0, '#"%s"' % ("x" * 12000000), ()))
+    answers = [k.settled(asked, r) for r in results]
+    equal(5, sum(isinstance(a, tuple) for a in answers), "answers that came through")
+    assert all("one delivery may not pass so much" in a for a in answers if isinstance(a, str))
+    # many references: 8 answers with 9,998 each
+    results = []
+    for _ in range(8):
+        k.message("both", '"&0",1', (p(-2),))
+        results.append(k.result)
+    slots = [o(-n) for n in range(100, 10098)]
+    asked = k.notify((p(-2), 0, "#[%s]" % ",".join('"$%d"' % i for i in range(len(slots))), slots))
+    answers = [k.settled(asked, r) for r in results]
+    equal(3, sum(isinstance(a, tuple) for a in answers), "answers that came through")
     k.stop()
 
 

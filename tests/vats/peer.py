@@ -93,7 +93,7 @@ class Peer(vat.Durable):
         return ["it said", await vat.send(target, method, *args)]
 
     async def both(self, p, q):
-        return [await p, await q]
+        return [await vat.settled(p), await vat.settled(q)]
 
     def chain(self, target):
         return E(E(E(target).one()).two()).three()

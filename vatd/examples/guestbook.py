@@ -36,7 +36,7 @@ class Guestbook(vat.Durable):
 
     async def sign(self, name, words):
         """Both may be promises. The answer holds one: the greeting, which may take longer than the entry."""
-        name, words = await settled(name), await settled(words)
+        name, words = await vat.settled(name), await vat.settled(words)
         if not isinstance(name, str) or not isinstance(words, str):
             raise TypeError("sign: a name and some words")
         entry = Entry(self, name, words)
@@ -71,10 +71,6 @@ class Guestbook(vat.Durable):
     def _strike(self, entry):
         if entry in self.entries:
             self.entries.remove(entry)
-
-
-async def settled(value):
-    return await value if isinstance(value, vat.Promise) else value
 
 
 if __name__ == "__main__":

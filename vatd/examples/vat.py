@@ -22,8 +22,8 @@ What the author has:
   objects of others, other Durables. `__init__` runs once in its life, not at a restart.
 - `E(x).method(a, b)` sends to an object or a promise, also to one that is not settled, and gives a `Promise` for the
   answer; `tell(x, "method", a, b)` wants none. `x` may be an object of one's own: that is sent, too, and comes later.
-- `await promise` in a method that is `async`, or `promise.then(kept, broken)`. What waits so is lost at a restart,
-  and the kernel tells the caller (VAT_RESTARTED).
+- `await promise` in a method that is `async` (`await settled(x)`, if x may be a promise), or
+  `promise.then(kept, broken)`. What waits so is lost at a restart, and the kernel tells the caller (VAT_RESTARTED).
 - `Promise()` with `resolve` and `reject`. A method may return a promise: its caller gets what that becomes.
 - `baggage`, a dictionary that outlives the process; `log`, `exit`, `sleep`, `identity`.
 
@@ -528,6 +528,7 @@ def step(promise, coroutine, settled):
 def note_exception(e):
     if not isinstance(e, Error):
         log("".join(traceback.format_exception(type(e), e, e.__traceback__)), "debug")
+    e.__traceback__ = None                      # it would hold all variables of the method
 
 
 class E:
@@ -789,7 +790,8 @@ class Vat:
     def __init__(self, root_class):
         self.root_class, self.root = root_class, None
         self.channel = Channel()
-        self.delivery, self.frames, self.bytes, self.n_slots = None, [], 0, 0
+        self.delivery, self.frames = None, []
+        self.bytes = self.coming = self.n_slots = 0     # of this crank; `coming`: encoded, not yet in a frame
         self.imports = {}                       # ref: weak reference to its Remote; never more than the clist has
         self.exports = {}                       # ref: Export; plain objects
         self.promises = {}                      # ref: Promise; all of the clist that this process knows
@@ -822,7 +824,7 @@ class Vat:
 
     def crank(self, kind, delivery, data):
         """One delivery. Whatever goes wrong here, outside the author's methods, is answered by starting anew."""
-        self.delivery, self.bytes, self.n_slots = delivery, 0, 0
+        self.delivery, self.bytes, self.coming, self.n_slots = delivery, 0, 0, 0
         try:
             self.durables.begin()
             self.handlers[kind](data)
@@ -847,10 +849,9 @@ class Vat:
         if self.delivery is None:
             raise RuntimeError("a vat can act in a delivery only")
         self.frames.append(frame(kind, self.delivery, body, flags))
-        self.bytes += len(self.frames[-1])
-        if self.bytes > CRANK_BYTES - (1 << 20) and kind in (SEND, STORE_SET):
-            self.bytes -= len(self.frames.pop())
-            raise Error("one delivery may not ask for so much")
+        self.bytes, self.coming = self.bytes + len(self.frames[-1]), 0
+        if self.bytes > CRANK_BYTES - (1 << 18) and kind == STORE_SET:
+            raise OverflowError("one delivery may not keep so much")
 
     def flush(self):
         self.channel.send(self.frames)
@@ -924,6 +925,8 @@ class Vat:
                 raise OverflowError("more than %d references in one value" % SLOTS_MAX)
             if self.n_slots + len(slots) > CRANK_SLOTS - 2 * DEAD_A_CRANK - 1000:
                 raise OverflowError("one delivery may not pass so many references")
+            if self.bytes + self.coming + len(body) > CRANK_BYTES - (1 << 20):
+                raise OverflowError("one delivery may not pass so much")
         except Exception:
             for p in new:
                 self.promises.pop(p._ref, None)
@@ -933,6 +936,7 @@ class Vat:
         for x in objects:
             self.mentioned(x)
         self.n_slots += len(slots)
+        self.coming += len(body)
         return body, list(slots)
 
     def send(self, target, method, args, answer):
@@ -1234,6 +1238,11 @@ def send(target, method, *args):
 def tell(target, method, *args):
     """Send, and want no answer."""
     the_vat().send(target, method, args, None)
+
+
+async def settled(value):
+    """What a promise becomes; anything else as it is."""
+    return await value if isinstance(value, Promise) else value
 
 
 def sleep(seconds):
