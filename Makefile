@@ -165,6 +165,7 @@ LINK_fuzz_smallcaps := $(LIB_JSON) $(LIB_BASE)
 LIBS_fuzz_smallcaps := -ljansson
 $(B)/unit/test_vats: $(EXAMPLE_VATS:%=$(B)/vats/%) $(B)/vats/caller
 
+TEST_VATS += trove
 UNIT_TESTS += test_vatobjects
 LINK_test_vatobjects := $(VATLIB)
 UNIT_TESTS += test_vatthen

@@ -61,7 +61,7 @@ typedef struct { const char *name; const vat_method *methods; } vat_facet;
  * objects are durable: the named fields are saved at the end of each crank that changed them, an object
  * keeps its identity over restarts, and their continuations survive (vat_when). Fields that are not in the
  * table read 0 after a restart, and whenever the object was put away between cranks to save memory (not the
- * root, nor an object held with vat_hold(), nor one in a saved field of another that is in memory). A promise
+ * root, nor an object held with vat_hold()). A promise
  * or an object without a state table in a VAT_REF field fails the method. Without a table objects die with the
  * process. The root is there always; with a
  * state table its fields and continuations survive too.

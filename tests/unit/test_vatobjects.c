@@ -15,7 +15,7 @@
 
 /* A link of a chain; and any value. */
 typedef struct { int64_t n; vat_ref *next; vat_value *any; } node;
-VAT_METHOD(node, node_init) { return vat_read(v, "?i?r", &self->n, &self->next); }
+VAT_METHOD(node, node_init) { return vat_read(v, "?i?r?v", &self->n, &self->next, &self->any); }
 VAT_METHOD(node, node_n) { return vat_return(v, "i", self->n); }
 VAT_METHOD(node, node_next)
 {
@@ -157,6 +157,22 @@ VAT_METHOD(root, make)
 	vat_ref *r = vat_new(v, kind_named(kind), "i", n);
 	return r ? vat_return(v, "r", r) : -1;
 }
+/* Values that init keeps are good although the text of its arguments was of this method's making. */
+VAT_METHOD(root, make_with)
+{
+	vat_value *value;
+	vat_read(v, "v", &value);
+	vat_ref *r = vat_new(v, &Link, "irv", INT64_C(1), vat_self(v), value);
+	vat_new(v, &Link, "irs", INT64_C(1), vat_self(v), "something else, which is quite long, as long as any other text");
+	return vat_return(v, "r", r);
+}
+VAT_METHOD(root, missing)
+{
+	vat_value *array;
+	int64_t i = 7;
+	vat_read(v, "v", &array);
+	return vat_value_read(v, vat_at(v, array, 3), "i", &i) ? -1 : vat_return(v, "i", i);
+}
 VAT_METHOD(root, make_slow) { return vat_return(v, "r", vat_new(v, &Slow, "")); }
 /* So many in a chain, the last made first; more in front of a chain that is there. */
 VAT_METHOD(root, chain)
@@ -285,7 +301,8 @@ VAT_METHOD(root, waste)
 VAT_METHOD(root, entries) { return vat_return(v, "[ii]", (int64_t)v->n_table, (int64_t)refs_count(v)); }
 
 static const vat_kind Root = { "Root", sizeof(root), VAT_INIT(root_init),
-	VAT_METHODS({ "make", "s?i", NULL, make }, { "makeSlow", "", NULL, make_slow }, { "chain", "si?r", NULL, chain },
+	VAT_METHODS({ "make", "s?i", NULL, make }, { "makeSlow", "", NULL, make_slow },
+		    { "makeWith", "v", NULL, make_with }, { "missing", "v", NULL, missing }, { "chain", "si?r", NULL, chain },
 		    { "many", "sii", NULL, many }, { "keep", "r", NULL, keep }, { "kept", "", NULL, kept },
 		    { "unkeep", "", NULL, unkeep }, { "steal", "r", NULL, steal }, { "useStolen", "", NULL, use_stolen },
 		    { "releaseStolen", "", NULL, release_stolen }, { "put", "v", NULL, put }, { "take", "", NULL, take },
@@ -643,6 +660,12 @@ static void test_any_value(void **state)
 		restart(k);
 		assert_string_equal(message(k, "o+d1.1", "p-1", "#[\"any\",[]]", ""), expected);
 	}
+	assert_string_equal(call(k, "#[\"makeWith\",[{\"a\":[\"x\",\"$0\"]}]]", "o-6"),
+			    "resolve p-1 ref #\"$0.Alleged: Link\" o+d1.2");
+	assert_string_equal(message(k, "o+d1.2", "p-1", "#[\"any\",[]]", ""), "resolve p-1 #{\"a\":[\"x\",\"$0\"]} o-6");
+	collect(k, WIRE_DROP_EXPORTS, "o+d1.2");
+	collect(k, WIRE_BRING_OUT_YOUR_DEAD, "");
+	assert_string_equal(call(k, "#[\"missing\",[[1]]]", ""), TYPE_ERROR("the value must be an integer, and is missing"));
 	/* references in it are held, and let go */
 	k->quiet = false;
 	assert_string_equal(message(k, "o+d1.1", "p-1", "#[\"setAny\",[{\"a\":\"$0\",\"b\":[\"$1\"]}]]", "o-4 o+d1.1"),

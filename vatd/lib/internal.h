@@ -88,8 +88,8 @@ struct tally { uint64_t n, there; bool known, dirty; };
 struct vat_ref {
 	vref_t vref;			/* VREF_NONE: the kernel does not know it, and no value in the store names it */
 	enum ref_kind kind;
-	/* vat_hold(), settled values, saved slots of loaded objects, cached baggage, turns, continuations; held facets */
-	uint32_t n_holds;
+	/* vat_hold(), settled values, saved slots of loaded objects, cached baggage, turns, continuations; of its facets */
+	uint32_t n_holds, n_named;	/* of these, how many stand for values in the store (facets: of the whole) */
 	uint64_t crank;			/* the crank in which it was last handed out: borrowed until its end */
 	/*
 	 * By values that survive a restart; by those that end with this incarnation (state of virtual objects,
@@ -236,8 +236,6 @@ struct vat {
 	struct ref_slab *slabs;		/* all references, used and free */
 	vat_ref **table;		/* open addressing by vref */
 	size_t n_table, table_size;	/* entries; slots, a power of two */
-	vat_ref **idle;			/* while these are looked for */
-	size_t idle_size;
 	size_t evict_at;		/* entries at which the cache is next looked through */
 	uint64_t evicted;		/* the crank when it last was */
 	vat_ref *free_refs, **free_tail;	/* used again in the order in which they came free */
@@ -353,7 +351,9 @@ void ref_set_exported(vat *v, vat_ref *r, bool reachable, bool recognizable);
 void ref_check(vat *v, const vat_ref *r, const char *where);	/* borrowed in this crank or held, else vat_die() */
 void ref_hold(vat_ref *r);
 void ref_unhold(vat *v, vat_ref *r);
-void ref_unhold_stored(vat_ref *r);			/* a value in the store goes on naming it: nothing to look at */
+/* A value in the store names it, and is in memory; `still`: it only leaves memory. */
+void ref_hold_named(vat_ref *r);
+void ref_unhold_named(vat *v, vat_ref *r, bool still);
 bool ref_survives(const vat_ref *r);			/* may stand in what survives a restart */
 const char *ref_describe(vat *v, const vat_ref *r);
 void refs_evict(vat *v);				/* end of crank: the cache is kept within its bound */

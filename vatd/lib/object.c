@@ -189,8 +189,10 @@ static bool run_init(vat *v, struct object *o, const char *signature, va_list *a
 	if (!good)
 		call_fail(v, "TypeError", "vat_new() of %s: %s", o->kind->name, e->problem);
 	if (good && o->kind->init) {
-		struct vat_value args = encoder_view(e);
-		args.at = jtext_enter(args.at);
+		/* What init reads is good until the crank ends, longer than the encoder's text. */
+		size_t len = e->text.len - 1;
+		char *text = memcpy(arena_get(v, len), e->text.data + 1, len);
+		struct vat_value args = { jtext_enter(text), text + len, e->slots, e->n_slots };
 		answer = encoder_begin(v);
 		good = call_method(v, o, NULL, o->kind->init, "init", args, false, answer);
 		if (!good)

@@ -125,7 +125,6 @@ void refs_close(vat *v)
 	free(v->table);
 	free(v->condemned);
 	free(v->suspects);
-	free(v->idle);
 	free(v->dirty);
 }
 
@@ -180,7 +179,7 @@ static void free_one(vat *v, vat_ref *r)
 	assert(!r->object && !r->waiting);
 	r->when_dirty = r->lasting.dirty = r->passing.dirty = false;
 	r->kind = REF_FREE;
-	r->n_holds = 0;
+	r->n_holds = r->n_named = 0;
 	r->crank = 0;
 	r->whole = r->facets = r->next_facet = NULL;
 	put_free(v, r);
@@ -374,25 +373,37 @@ void ref_check(vat *v, const vat_ref *r, const char *where)
 
 void ref_hold(vat_ref *r)
 {
-	if (r->n_holds++ == 0 && r->whole)
+	r->n_holds++;
+	if (r->whole)
 		r->whole->n_holds++;
 }
 
 void ref_unhold(vat *v, vat_ref *r)
 {
+	vat_ref *w = ref_whole(r);
 	assert(r->n_holds > 0);
-	if (--r->n_holds > 0)
-		return;
-	if (r->whole)
-		ref_unhold(v, r->whole);
-	else
-		ref_condemn(v, r);
+	if (w != r)
+		r->n_holds--;
+	if (--w->n_holds == 0)
+		ref_condemn(v, w);
 }
 
-void ref_unhold_stored(vat_ref *r)
+void ref_hold_named(vat_ref *r)
 {
+	ref_hold(r);
+	ref_whole(r)->n_named++;
+}
+
+void ref_unhold_named(vat *v, vat_ref *r, bool still)
+{
+	ref_whole(r)->n_named--;
+	if (!still) {
+		ref_unhold(v, r);
+		return;
+	}
 	assert(r->n_holds > 0);
-	if (--r->n_holds == 0 && r->whole)
+	r->n_holds--;
+	if (r->whole)
 		r->whole->n_holds--;
 }
 
@@ -434,59 +445,47 @@ const char *ref_describe(vat *v, const vat_ref *r)
 
 /* --- the bound ------------------------------------------------------------------------------------ */
 
+/* Nobody has it in hand, and nothing is under way with it. */
 static bool is_idle(const vat *v, const vat_ref *r, uint64_t before)
 {
-	return !r->n_holds && !r->condemned && !r->suspect && !r->deferred && r->crank < before && r != v->root &&
-	       (!r->object || !r->object->touched);
-}
-
-/* All about it is in the store, and nobody has it in hand. */
-static bool may_be_forgotten(const vat *v, const vat_ref *r, uint64_t before)
-{
-	if (r->whole || !is_idle(v, r, before))
-		return false;
-	if (r->kind != REF_IMPORT && !(r->kind == REF_LOCAL && vref_is_kept(r->vref)))
+	if (r->condemned || r->suspect || r->deferred || r->crank >= before || r == v->root)
 		return false;
 	for (const vat_ref *f = r->facets; f; f = f->next_facet)
-		if (!is_idle(v, f, before))
+		if (f->crank >= before)
 			return false;
 	return true;
 }
 
-static void note_idle(vat *v, vat_ref *r, uint64_t before, size_t *np)
+/* What names it in memory needs its entry, not its state: else a chain of objects would keep each other. */
+static bool may_be_put_away(const vat *v, const vat_ref *r, uint64_t before)
 {
-	if (!may_be_forgotten(v, r, before))
-		return;
-	v->idle = vat_grow(v, v->idle, &v->idle_size, *np + 1, sizeof(*v->idle));
-	v->idle[(*np)++] = r;
+	return r->object && vref_is_kept(r->vref) && r->n_holds == r->n_named && !r->object->touched && is_idle(v, r, before);
 }
 
-/*
- * What was last used before that crank. Putting an object away lets go of what it names: so a whole chain goes at
- * once.
- */
+/* All about it is in the store. */
+static bool may_be_forgotten(const vat *v, const vat_ref *r, uint64_t before)
+{
+	return !r->n_holds && !r->object && !r->whole && is_idle(v, r, before) &&
+	       (r->kind == REF_IMPORT || (r->kind == REF_LOCAL && vref_is_kept(r->vref)));
+}
+
+/* What was last used before that crank: first objects, because they name others; then entries. */
 static void forget_idle(vat *v, uint64_t before)
 {
+	vat_ref **idle = arena_get(v, v->n_table * sizeof(*idle));
 	size_t n = 0;
 
 	for (size_t i = 0; i < v->table_size; i++)
-		if (v->table[i])
-			note_idle(v, v->table[i], before, &n);
-	while (n) {
-		vat_ref *r = v->idle[--n];
-		if (!may_be_forgotten(v, r, before))
-			continue;
-		struct object *o = r->object;
-		size_t n_slots = o ? o->n_saved_slots : 0;
-		vat_ref **slots = arena_get(v, n_slots * sizeof(*slots));
-		if (n_slots)
-			memcpy(slots, o->saved_slots, n_slots * sizeof(*slots));
-		if (o)
-			object_unload(v, o);
-		for (size_t i = 0; i < n_slots; i++)
-			note_idle(v, ref_whole(slots[i]), before, &n);
-		ref_free(v, r);
-	}
+		if (v->table[i] && may_be_put_away(v, v->table[i], before))
+			idle[n++] = v->table[i];
+	while (n)	/* fini of one may take another into hand */
+		if (may_be_put_away(v, idle[--n], before))
+			object_unload(v, idle[n]->object);
+	for (size_t i = 0; i < v->table_size; i++)
+		if (v->table[i] && may_be_forgotten(v, v->table[i], before))
+			idle[n++] = v->table[i];
+	while (n)
+		ref_free(v, idle[--n]);
 }
 
 void refs_evict(vat *v)

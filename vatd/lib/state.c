@@ -188,9 +188,9 @@ static void note_saved(vat *v, struct object *o, const struct vat_value *state)
 
 	memcpy(text, state->at, len);
 	for (size_t i = 0; i < n; i++)
-		ref_hold(slots[i] = state->slots[i]);
+		ref_hold_named(slots[i] = state->slots[i]);
 	for (size_t i = 0; i < o->n_saved_slots; i++)
-		ref_unhold(v, o->saved_slots[i]);
+		ref_unhold_named(v, o->saved_slots[i], false);
 	free(o->saved);
 	free(o->saved_slots);
 	o->saved = text;
@@ -242,12 +242,8 @@ void state_save(vat *v, struct object *o)
 
 void state_let_go(vat *v, struct object *o, bool deleted)
 {
-	for (size_t i = 0; i < o->n_saved_slots; i++) {
-		if (deleted)
-			ref_unhold(v, o->saved_slots[i]);
-		else
-			ref_unhold_stored(o->saved_slots[i]);
-	}
+	for (size_t i = 0; i < o->n_saved_slots; i++)
+		ref_unhold_named(v, o->saved_slots[i], !deleted);
 	o->n_saved_slots = 0;
 }
 

@@ -339,10 +339,10 @@ static void baggage_fill(vat *v, struct baggage *b, const struct vat_value *valu
 		b->n_slots = value->n_slots;
 		b->slots = vat_alloc(v, value->n_slots * sizeof(*b->slots));
 		for (size_t i = 0; i < b->n_slots; i++)
-			ref_hold(b->slots[i] = value->slots[i]);
+			ref_hold_named(b->slots[i] = value->slots[i]);
 	}
 	for (size_t i = 0; i < n_old; i++)
-		ref_unhold(v, old[i]);
+		ref_unhold_named(v, old[i], false);
 	free(old);
 }
 

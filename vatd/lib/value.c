@@ -215,10 +215,11 @@ const char *value_describe(vat *v, const struct vat_value *value)
 
 int vat_value_read(vat *v, const vat_value *value, const char *signature, ...)
 {
+	static const struct vat_value nothing = { NULL, NULL, NULL, 0 };	/* what vat_get() and vat_at() did not find */
 	char problem[200];
 	va_list ap;
 	va_start(ap, signature);
-	bool fits = decode_args(v, value, true, signature, &ap, problem);
+	bool fits = decode_args(v, value ? value : &nothing, true, signature, &ap, problem);
 	va_end(ap);
 	return fits ? 0 : call_fail(v, "TypeError", "%s", problem);
 }
