@@ -3,14 +3,14 @@
  * What a vat does with a body that another vat wrote: read it by signatures, look around in it, pass it on.
  * Total on any bytes; what is passed on is JSON again, and passing that on once more changes nothing.
  */
-#include "../../vatd/lib/internal.h"
+#include "../unit/vat_rebuild.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 const vat_program vat_main_program;
 
 static const char *const signatures[] = { "", "i", "n", "d", "b", "s", "r", "v", "e", "z", "u", "?i?s", "[is]", "{a:i,b:?s}",
-					  "{a:{b:[r?v]}}?e", "{}", "ssss" };
+					  "{a:{b:[r?v]}}?e", "{}", "ssss", "N", "y" };
 
 static void look_around(vat *v, const vat_value *value, unsigned depth)
 {
@@ -26,6 +26,41 @@ static void look_around(vat *v, const vat_value *value, unsigned depth)
 		look_around(v, item, depth + 1);
 	}
 	assert(!vat_at(v, value, n));
+}
+
+/* Whether it is data that everybody understands in one way: then what is built again from its parts is the same. */
+static bool is_plain(vat *v, const vat_value *value)
+{
+	enum vat_type type = vat_type(value);
+	const char *name, *message;
+	size_t n = vat_length(value);
+	if (type == VAT_MALFORMED || (type == VAT_TAGGED && !vat_tag(v, value, NULL)) ||
+	    (type == VAT_ERROR && (!value_error(v, value, &name, &message) || n != 2 ||
+				    memmem(value->at, (size_t)(jtext_skip(value->at, value->end) - value->at), "\\u0000", 6))))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		vat_value *item = vat_at(v, value, i);
+		if (!is_plain(v, item))
+			return false;
+		name = type == VAT_RECORD ? vat_name_at(v, value, i) : NULL;
+		if (name && (!vat_get(v, value, name) || vat_get(v, value, name)->at != item->at))
+			return false;
+	}
+	return true;
+}
+
+static void take_apart(vat *v, const vat_value *value)
+{
+	vat_value *once = rebuild(v, value), *twice;
+	assert(once);
+	twice = rebuild(v, once);
+	size_t len = (size_t)(once->end - once->at);
+	assert(twice && vat_value_text(v, value) && !strchr(vat_value_text(v, value), '\n'));
+	if (is_plain(v, value)) {
+		assert((size_t)(twice->end - twice->at) == len && memcmp(once->at, twice->at, len) == 0);
+		assert(vat_value_equal(v, value, once) && vat_value_equal(v, once, value) && vat_value_equal(v, value, value));
+		assert(strcmp(vat_value_text(v, once), vat_value_text(v, twice)) == 0);
+	}
 }
 
 static char *pass_on(vat *v, const vat_value *value, size_t *lenp)
@@ -58,6 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct vat_value value = { jtext_start(text), text + size, slots, 2 };
 		struct vat_value args = value;
 		look_around(v, &value, 0);
+		take_apart(v, &value);
 		for (size_t i = 0; i < ARRAY_LEN(signatures); i++) {
 			decode_args(v, &value, true, signatures[i], NULL, problem);
 			args.at = jtext_kind(value.at) == '[' ? jtext_enter(value.at) : NULL;

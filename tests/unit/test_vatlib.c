@@ -9,6 +9,7 @@
 
 #include "../../vatd/lib/internal.h"
 #include "smallcaps_vectors.h"
+#include "vat_rebuild.h"
 
 /* --- the vat -------------------------------------------------------------------------------------- */
 
@@ -79,6 +80,72 @@ VAT_METHOD(root, echo)
 	vat_value *value;
 	vat_read(v, "v", &value);
 	return vat_return(v, "v", value);
+}
+/* Taken apart and built again, by the public interface; true: and the same. */
+VAT_METHOD(root, again)
+{
+	vat_value *value;
+	vat_read(v, "v", &value);
+	vat_value *copy = rebuild(v, value);
+	return copy ? vat_return(v, "[vb]", copy, (int)vat_value_equal(v, value, copy)) : -1;
+}
+VAT_METHOD(root, text)
+{
+	vat_value *value;
+	vat_read(v, "v", &value);
+	return vat_return(v, "s", vat_value_text(v, value));
+}
+VAT_METHOD(root, same)
+{
+	vat_value *a, *b;
+	vat_read(v, "vv", &a, &b);
+	return vat_return(v, "b", (int)vat_value_equal(v, a, b));
+}
+/* One value of every kind, written by letters. */
+VAT_METHOD(root, every_kind)
+{
+	vat_value *bag = vat_value_new(v, "[[sN]]", "x", "18446744073709551616");
+	const char *names[] = { "z", "10", "#a", "9", "" };
+	vat_value *values[] = { vat_value_new(v, "u"), vat_value_new(v, "y", "@@asyncIterator"), vat_tagged(v, "copyBag", bag),
+				vat_value_new(v, "e", "TypeError", "!"), vat_value_new(v, "[rr]", vat_self(v), vat_self(v)) };
+	return vat_return(v, "[vNNNyd]", vat_record(v, names, values, 5), "-000", "+0012", "-99999999999999999999", "", -0.0);
+}
+VAT_METHOD(root, read_kinds)
+{
+	const char *big, *symbol, *tag;
+	int64_t small;
+	vat_value *tagged, *payload = NULL;
+	if (vat_read(v, "Nnyv", &big, &small, &symbol, &tagged))
+		return -1;
+	tag = vat_tag(v, tagged, &payload);
+	return vat_return(v, "[sissv]", big, small, symbol, tag ? tag : "none", payload ? payload : tagged);
+}
+VAT_METHOD(root, wrong_values)
+{
+	int64_t which;
+	vat_read(v, "i", &which);
+	const char *names[] = { "a", "b", "a" }, *bad[] = { "\xff" };
+	vat_value *one = vat_value_new(v, "i", INT64_C(1)), *values[] = { one, one, one }, *none[] = { one, NULL };
+	switch (which) {
+	case 0: vat_value_new(v, "N", "12a"); break;
+	case 1: vat_value_new(v, "N", "-"); break;
+	case 2: vat_value_new(v, "y", "\xff"); break;
+	case 3: vat_record(v, names, values, 3); break;
+	case 4: vat_record(v, bad, values, 1); break;
+	case 5: vat_array(v, none, 2); break;
+	case 6: vat_tagged(v, "t", NULL); break;
+	}
+	return 0;
+}
+VAT_METHOD(root, sum)	/* a loop over all elements, as one writes it */
+{
+	vat_value *list;
+	int64_t sum = 0, n;
+	vat_read(v, "v", &list);
+	for (size_t i = 0, length = vat_length(list); i < length; i++)
+		if (vat_value_read(v, vat_at(v, list, i), "i", &n) == 0)
+			sum += n;
+	return vat_return(v, "i", sum);
 }
 VAT_METHOD(root, twin)
 {
@@ -284,7 +351,9 @@ VAT_METHOD(root, lengths)
 }
 
 static const vat_kind Root = { "Root", sizeof(root),
-	VAT_METHODS({ "echo", "v", "v", echo }, { "types", NULL, NULL, types }, { "double", "d", "d", twin }, { "make", "i", "r", make },
+	VAT_METHODS({ "echo", "v", "v", echo }, { "again", "v", NULL, again }, { "text", "v", "s", text }, { "same", "vv", "b", same },
+		    { "everyKind", "", NULL, every_kind }, { "readKinds", NULL, NULL, read_kinds },
+		    { "wrongValues", "i", NULL, wrong_values }, { "sum", "v", "i", sum }, { "types", NULL, NULL, types }, { "double", "d", "d", twin }, { "make", "i", "r", make },
 		    { "toy", "i", "r", toy_make }, { "waste", "", "b", waste }, { "keep", "r", NULL, keep },
 		    { "kept", "", "r", kept }, { "unkeep", "", NULL, unkeep }, { "put", "sv", NULL, put },
 		    { "initOnce", "", NULL, init_once }, { "take", "s", NULL, take }, { "forget", "s", "b", forget },
@@ -345,12 +414,222 @@ static void test_echo(void **state)
 		assert_string_equal(call(k, body, ""), expected);
 	}
 	assert_string_equal(call(k, "#[\"echo\",[[\"$1.Alleged: x\",\"&0\", \"$1\",\n\"\\u00241\"]]]", "p-3 o-7"),
-			    "resolve p-1 #[\"$0\",\"&1\",\"$0\",\"$0\"] o-7 p-3");
+			    "resolve p-1 #[\"$0.Alleged: x\",\"&1\",\"$0\",\"$0\"] o-7 p-3");
 	/* exactly one reference: flagged, so that the kernel can route by it */
-	assert_string_equal(call(k, "#[\"echo\",[\"$0\"]]", "o-7"), "resolve p-1 ref #\"$0\" o-7");
+	assert_string_equal(call(k, "#[\"echo\",[\"$0\"]]", "o-7"), "resolve p-1 ref #\"$0.Alleged: x\" o-7");
 	/* a slot that is not there is no reference, and stays text of no meaning */
 	assert_string_equal(call(k, "#[\"keep\",[\"$5\"]]", "o-7"),
 			    TYPE_ERROR("Root.keep: argument 1 must be a reference, not malformed smallcaps"));
+}
+
+/* "head", letters, "tail": `size` bytes in all. */
+static char *padded(const char *head, const char *tail, size_t size)
+{
+	size_t h = strlen(head), t = strlen(tail);
+	char *body = malloc(size + 1);
+	assert_non_null(body);
+	memset(body, 'y', size);
+	memcpy(body, head, h);
+	memcpy(body + size - t, tail, t + 1);
+	return body;
+}
+
+/* The next delivery was sent already: what is said in it. */
+static void heard_next(struct vat_kernel *k, const char *want)
+{
+	free(k->said);
+	k->said = strdup("");
+	k->delivery++;
+	assert_true(listen_to_vat(k, false));
+	assert_string_equal(k->said, want);
+}
+
+/* What was sent ahead of an exit is not begun. */
+static void test_exit_ahead(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	put_message(k, "o+0", "p-1", "#[\"leave\",[]]", "");
+	put_message(k, "o+0", "p-2", "#[\"echo\",[1]]", "");
+	k->delivery--;
+	send_out(k);
+	assert_true(listen_to_vat(k, false));
+	assert_string_equal(k->said, "exit #\"bye\"\n" OK_UNDEFINED);
+	wire_begin(&k->out, WIRE_PING, 0, 0);
+	wire_u64(&k->out, 9);
+	wire_end(&k->out);
+	send_out(k);
+	assert_true(listen_to_vat(k, true));
+	assert_string_equal(k->said, "exit #\"bye\"\n" OK_UNDEFINED "\npong 9");
+}
+
+/* Deliveries that come before the answer to a read have their turn afterwards, in their order, whatever their size. */
+static void test_ahead_of_answer(void **state)
+{
+	struct vat_kernel *k = *state;
+	char *large = padded("#[\"echo\",[\"", "\"]]", 200000);
+
+	start(k);
+	put_message(k, "o+0", "p-1", "#[\"take\",[\"x\"]]", "");
+	send_out(k);
+	put_message(k, "o+0", "p-2", large, "");
+	send_out(k);
+	put_message(k, "o+0", "p-3", "#[\"take\",[\"y\"]]", "");
+	put_message(k, "o+0", "p-4", "#[\"echo\",[4]]", "");
+	send_out(k);
+	wire_begin(&k->out, WIRE_PING, 0, 0);
+	wire_u64(&k->out, 9);
+	wire_end(&k->out);
+	send_out(k);
+	put_message(k, "o+0", "p-5", "#[\"echo\",[5]]", "");
+	send_out(k);
+	k->delivery -= 4;
+	assert_true(listen_to_vat(k, false));
+	assert_string_equal(k->said, "pong 9\nresolve p-1 #\"#undefined\"");
+	heard_next(k, "resolve p-2 (199989 bytes)");
+	heard_next(k, "resolve p-3 #\"#undefined\"");
+	heard_next(k, "resolve p-4 #4");
+	heard_next(k, "resolve p-5 #5");
+	assert_string_equal(call(k, "#[\"echo\",[6]]", ""), "resolve p-1 #6");
+	free(large);
+}
+
+/* Frames larger than a packet, both ways; and many frames that do not fit one packet. */
+static void test_large(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	assert_string_equal(call(k, "#[\"big\",[3000000]]", ""), "resolve p-1 (3000003 bytes)");
+	size_t n = 200000;
+	char *body = malloc(n + 64);
+	char *p = body + sprintf(body, "#[\"echo\",[\"");
+	memset(p, 'y', n);
+	strcpy(p + n, "\"]]");
+	assert_string_equal(call(k, body, ""), "resolve p-1 (200003 bytes)");
+	free(body);
+}
+
+/* --- what others choose ---------------------------------------------------------------------------- */
+
+/* "o-1 p-2 o-3": as the `$` and `&` of a body want them. */
+static const char *slots_of(const char *body, unsigned n)
+{
+	static char slots[100];
+	slots[0] = 0;
+	for (unsigned i = 0; i < n; i++) {
+		char promise[8];
+		snprintf(promise, sizeof(promise), "\"&%u\"", i);
+		sprintf(slots + strlen(slots), "%s%c-%u", i ? " " : "", strstr(body, promise) ? 'p' : 'o', i + 101);
+	}
+	return slots;
+}
+
+/* Every vector of @endo/marshal: read, taken apart, written: byte for byte what it was, and passed on the same. */
+static void test_vectors(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	for (size_t i = 0; i < ARRAY_LEN(body_vectors); i++) {
+		const char *json = body_vectors[i].body + 1, *slots = slots_of(json, body_vectors[i].n_slots);
+		char body[900], expected[900];
+		snprintf(body, sizeof(body), "#[\"again\",[%s]]", json);
+		snprintf(expected, sizeof(expected), "resolve p-1 #[%s,true]%s%s", json, *slots ? " " : "", slots);
+		assert_string_equal(call(k, body, slots), expected);
+		/* the next vector has other names for its references */
+		collect(k, WIRE_BRING_OUT_YOUR_DEAD, "");
+	}
+}
+
+static void test_value_kinds(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	assert_string_equal(call(k, "#[\"everyKind\",[]]", ""),
+		"resolve p-1 #[{\"9\":{\"#error\":\"!!\",\"name\":\"TypeError\"},\"10\":\"%@@asyncIterator\",\"\":[\"$0.Alleged: Root\",\"$0\"],"
+		"\"!#a\":{\"#tag\":\"copyBag\",\"payload\":[[\"x\",\"+18446744073709551616\"]]},\"z\":\"#undefined\"},"
+		"\"+0\",\"+12\",\"-99999999999999999999\",\"%\",0] o+0");
+	assert_string_equal(call(k, "#[\"readKinds\",[\"-0012\",\"+0000000000000000000000000000000000000007\",\"%@@@@x\","
+				 "{\"payload\":[\"$0\"],\"#tag\":\"!!t\"}]]", "o-5"),
+			    "resolve p-1 #[\"!-12\",7,\"@@@@x\",\"!!t\",[\"$0\"]] o-5");
+	assert_string_equal(call(k, "#[\"readKinds\",[5]]", ""),
+			    TYPE_ERROR("Root.readKinds: argument 1 must be a bigint, not a number (5)"));
+	assert_string_equal(call(k, "#[\"readKinds\",[\"+5\",\"+5\",\"x\"]]", ""),
+			    TYPE_ERROR("Root.readKinds: argument 3 must be a symbol, not a string (\\\"x\\\")"));
+	static const char *const problems[] = {
+		TYPE_ERROR("a bigint is not decimal digits"), TYPE_ERROR("a bigint is not decimal digits"),
+		TYPE_ERROR("a symbol's name is not UTF-8"), TYPE_ERROR("the record has two members \\\"a\\\""),
+		TYPE_ERROR("vat_record(): name number 0 is not UTF-8"), TYPE_ERROR("vat_array(): value number 1 is NULL"),
+		TYPE_ERROR("vat_tagged() without a payload"),
+	};
+	for (size_t i = 0; i < ARRAY_LEN(problems); i++) {
+		char body[64];
+		snprintf(body, sizeof(body), "#[\"wrongValues\",[%zu]]", i);
+		assert_string_equal(call(k, body, ""), problems[i]);
+	}
+}
+
+static void test_value_text(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	assert_string_equal(call(k, "#[\"text\",[{\"a\":[1,\"+5\",null,\"#NaN\",\"%@@x\"],\"b c\":\"$0\",\"e\":{\"#error\":\"m\",\"name\":\"E\"},"
+				 "\"t\":{\"#tag\":\"s\",\"payload\":\"#undefined\"},\"r\":\"$1\",\"p\":\"&2\",\"m\":\"$9\"}]]", "o-4 o+0 p-3"),
+		"resolve p-1 #\"{a: [1, 5n, null, NaN, Symbol(\\\"@@x\\\")], \\\"b c\\\": <object o-4>, e: Error(\\\"E\\\", \\\"m\\\"), "
+		"t: Tagged(\\\"s\\\", undefined), r: <Root o+0>, p: <promise p-3>, m: (malformed)}\"");
+	/* nothing in it moves a terminal */
+	assert_string_equal(call(k, "#[\"text\",[\"\\u001b[2J\\n\\u007f\xc2\x9b\xe2\x80\xae\xe2\x80\xa8\xc3\xa9\"]]", ""),
+		"resolve p-1 #\"!\\\"\\\\u001b[2J\\\\n\\\\u007f\\\\u009b\\\\u202e\\\\u2028\xc3\xa9\\\"\"");
+}
+
+static void test_value_equal(void **state)
+{
+	static const struct { const char *a, *b; bool same; } pairs[] = {
+		{ "1", "1.0", true }, { "0", "-0", true }, { "\"#NaN\"", "\"#NaN\"", true }, { "1e999", "\"#Infinity\"", true },
+		{ "\"+5\"", "\"+05\"", true }, { "\"+0\"", "\"-0\"", true }, { "\"+5\"", "5", false }, { "\"a\"", "\"\\u0061\"", true },
+		{ "\"!a\"", "\"a\"", true }, { "\"%a\"", "\"a\"", false }, { "{\"a\":1,\"b\":[2]}", "{\"b\":[2],\"a\":1}", true },
+		{ "{\"a\":1}", "{\"a\":1,\"b\":1}", false }, { "[1,2]", "[1]", false }, { "[]", "{}", false }, { "null", "\"#undefined\"", false },
+		{ "\"$0\"", "\"$0.Alleged: x\"", true }, { "\"$0\"", "\"$1\"", false }, { "true", "false", false },
+		{ "{\"#tag\":\"t\",\"payload\":1}", "{\"payload\":1,\"#tag\":\"t\"}", true },
+		{ "{\"#tag\":\"t\",\"payload\":1}", "{\"!#tag\":\"t\",\"payload\":1}", false }, { "\"$7\"", "\"$7\"", false },
+	};
+	struct vat_kernel *k = *state;
+	start(k);
+	for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+		char body[200], expected[40];
+		snprintf(expected, sizeof(expected), "resolve p-1 #%s", pairs[i].same ? "true" : "false");
+		snprintf(body, sizeof(body), "#[\"same\",[%s,%s]]", pairs[i].a, pairs[i].b);
+		assert_string_equal(call(k, body, "o-1 o-2"), expected);
+		snprintf(body, sizeof(body), "#[\"same\",[%s,%s]]", pairs[i].b, pairs[i].a);
+		assert_string_equal(call(k, body, "o-1 o-2"), expected);
+	}
+	/* a loop over many elements takes no time to speak of */
+	size_t n = 2000000;
+	char *body = malloc(2 * n + 32), *p = body + sprintf(body, "#[\"sum\",[[1");
+	for (size_t i = 1; i < n; i++, p += 2)
+		memcpy(p, ",1", 2);
+	strcpy(p, "]]]");
+	assert_string_equal(call(k, body, ""), "resolve p-1 #2000000");
+	free(body);
+}
+
+/* What others' objects are alleged to be is said again when they are passed on, in messages and answers, not in the store. */
+static void test_interfaces(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	call(k, "#[\"keep\",[\"$0.Alleged: a \\\"b\\\"\"]]", "o-4");
+	assert_string_equal(call(k, "#[\"kept\",[]]", ""), "resolve p-1 ref #\"$0.Alleged: a \\\"b\\\"\" o-4");
+	assert_string_equal(call(k, "#[\"relay\",[\"$0\",[\"$1\",\"$1\"]]]", "o-1 o-4"),
+			    "send o-1 - #[\"m\",[\"$0.Alleged: Root\",[\"$1.Alleged: a \\\"b\\\"\",\"$1\"]]] o+0 o-4\n" OK_UNDEFINED);
+	assert_string_equal(call(k, "#[\"put\",[\"x\",\"$0\"]]", "o-4"),
+			    "set baggage.x #\"$0\"\no-4\n" OK_UNDEFINED "\nset count.o-4 1");
+	char *body = padded("#[\"echo\",[\"$0.", "\"]]", 200);	/* long ones are not kept */
+	assert_string_equal(call(k, body, "o-5"), "resolve p-1 ref #\"$0\" o-5");
+	free(body);
+	call(k, "#[\"unkeep\",[]]", "");
+	call(k, "#[\"forget\",[\"x\"]]", "");
+	collect(k, WIRE_BRING_OUT_YOUR_DEAD, "");
+	assert_string_equal(call(k, "#[\"echo\",[\"$0\"]]", "o-4"), "resolve p-1 ref #\"$0\" o-4");
 }
 
 static void test_signatures(void **state)
@@ -679,95 +958,6 @@ static void test_exit(void **state)
 			    "exit failure #{\"#error\":\"no more\",\"name\":\"Error\"}\n" OK_UNDEFINED);
 }
 
-/* "head", letters, "tail": `size` bytes in all. */
-static char *padded(const char *head, const char *tail, size_t size)
-{
-	size_t h = strlen(head), t = strlen(tail);
-	char *body = malloc(size + 1);
-	assert_non_null(body);
-	memset(body, 'y', size);
-	memcpy(body, head, h);
-	memcpy(body + size - t, tail, t + 1);
-	return body;
-}
-
-/* The next delivery was sent already: what is said in it. */
-static void heard_next(struct vat_kernel *k, const char *want)
-{
-	free(k->said);
-	k->said = strdup("");
-	k->delivery++;
-	assert_true(listen_to_vat(k, false));
-	assert_string_equal(k->said, want);
-}
-
-/* What was sent ahead of an exit is not begun. */
-static void test_exit_ahead(void **state)
-{
-	struct vat_kernel *k = *state;
-	start(k);
-	put_message(k, "o+0", "p-1", "#[\"leave\",[]]", "");
-	put_message(k, "o+0", "p-2", "#[\"echo\",[1]]", "");
-	k->delivery--;
-	send_out(k);
-	assert_true(listen_to_vat(k, false));
-	assert_string_equal(k->said, "exit #\"bye\"\n" OK_UNDEFINED);
-	wire_begin(&k->out, WIRE_PING, 0, 0);
-	wire_u64(&k->out, 9);
-	wire_end(&k->out);
-	send_out(k);
-	assert_true(listen_to_vat(k, true));
-	assert_string_equal(k->said, "exit #\"bye\"\n" OK_UNDEFINED "\npong 9");
-}
-
-/* Deliveries that come before the answer to a read have their turn afterwards, in their order, whatever their size. */
-static void test_ahead_of_answer(void **state)
-{
-	struct vat_kernel *k = *state;
-	char *large = padded("#[\"echo\",[\"", "\"]]", 200000);
-
-	start(k);
-	put_message(k, "o+0", "p-1", "#[\"take\",[\"x\"]]", "");
-	send_out(k);
-	put_message(k, "o+0", "p-2", large, "");
-	send_out(k);
-	put_message(k, "o+0", "p-3", "#[\"take\",[\"y\"]]", "");
-	put_message(k, "o+0", "p-4", "#[\"echo\",[4]]", "");
-	send_out(k);
-	wire_begin(&k->out, WIRE_PING, 0, 0);
-	wire_u64(&k->out, 9);
-	wire_end(&k->out);
-	send_out(k);
-	put_message(k, "o+0", "p-5", "#[\"echo\",[5]]", "");
-	send_out(k);
-	k->delivery -= 4;
-	assert_true(listen_to_vat(k, false));
-	assert_string_equal(k->said, "pong 9\nresolve p-1 #\"#undefined\"");
-	heard_next(k, "resolve p-2 (199989 bytes)");
-	heard_next(k, "resolve p-3 #\"#undefined\"");
-	heard_next(k, "resolve p-4 #4");
-	heard_next(k, "resolve p-5 #5");
-	assert_string_equal(call(k, "#[\"echo\",[6]]", ""), "resolve p-1 #6");
-	free(large);
-}
-
-/* Frames larger than a packet, both ways; and many frames that do not fit one packet. */
-static void test_large(void **state)
-{
-	struct vat_kernel *k = *state;
-	start(k);
-	assert_string_equal(call(k, "#[\"big\",[3000000]]", ""), "resolve p-1 (3000003 bytes)");
-	size_t n = 200000;
-	char *body = malloc(n + 64);
-	char *p = body + sprintf(body, "#[\"echo\",[\"");
-	memset(p, 'y', n);
-	strcpy(p + n, "\"]]");
-	assert_string_equal(call(k, body, ""), "resolve p-1 (200003 bytes)");
-	free(body);
-}
-
-/* --- what others choose ---------------------------------------------------------------------------- */
-
 /* C1: a value that names a slot it does not have does not name one of ours when it is passed on. */
 static void test_forged_slots(void **state)
 {
@@ -849,7 +1039,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, vat_kernel_setup, vat_kernel_teardown)
-		T(test_echo), T(test_signatures), T(test_mistakes), T(test_durable), T(test_kind_changed), T(test_ephemeral),
+		T(test_echo), T(test_vectors), T(test_value_kinds), T(test_value_text), T(test_value_equal), T(test_interfaces),
+		T(test_signatures), T(test_mistakes), T(test_durable), T(test_kind_changed), T(test_ephemeral),
 		T(test_held_export), T(test_imports), T(test_baggage), T(test_own_in_baggage), T(test_own_promise),
 		T(test_rejected_promise), T(test_forwarding), T(test_notify_batch), T(test_to_self), T(test_durable_continuation), T(test_stale),
 		T(test_exit), T(test_exit_ahead), T(test_ahead_of_answer), T(test_large), T(test_forged_slots), T(test_long_words), T(test_circle), T(test_unsavable),

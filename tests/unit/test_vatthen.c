@@ -144,7 +144,7 @@ static void test_any(void **state)
 	assert_string_equal(call(k, "#[\"fly\",[]]", ""), "send o-1 p+1 #[\"fly\",[]]\nresolve p-1 ref #\"&0\" p+1");
 	assert_string_equal(call(k, "#[\"s\xc3\xbc\\\"\\\\\",[{\"#tag\":\"t\",\"payload\":[\"$1.Alleged: X\",\"&0\"]},\"+5\",\"$1\",null]]",
 				 "p-7 o-2"),
-			    "send o-1 p+2 #[\"s\xc3\xbc\\\"\\\\\",[{\"#tag\":\"t\",\"payload\":[\"$0\",\"&1\"]},\"+5\",\"$0\",null]] o-2 p-7\n"
+			    "send o-1 p+2 #[\"s\xc3\xbc\\\"\\\\\",[{\"#tag\":\"t\",\"payload\":[\"$0.Alleged: X\",\"&1\"]},\"+5\",\"$0\",null]] o-2 p-7\n"
 			    "resolve p-1 ref #\"&0\" p+2");
 	/* named methods stay what they are */
 	assert_string_equal(call(k, "#[\"count\",[]]", ""), "resolve p-1 #0");

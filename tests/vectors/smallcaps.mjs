@@ -24,10 +24,35 @@ const plain = [
 	{ '\u00e9': 1, z: 2, '\u{1f600}': 3, '\uffee': 4 }, [1, '2', { x: [null] }],
 ];
 const one = Far('Counter', {}), two = Far('Alleged2', {}), promise = harden(Promise.resolve(1));
+const quoted = Far('a "quoted" \u00fc.thing', {}), bare = harden(Promise.resolve(2));
+const makeError = (Class, message, options = undefined) => harden(new Class(message, options));
+const wellKnown = Reflect.ownKeys(Symbol).map(name => Symbol[name]).filter(s => typeof s === 'symbol' && Symbol.keyFor(s) === undefined);
 const special = [
 	undefined, NaN, Infinity, -Infinity, 5n, -7n, 0n, 2n ** 70n, Symbol.for('x'), Symbol.iterator,
 	makeTagged('copySet', [1, 2]), harden(new TypeError('bad $')), harden(new Error('!m')), one,
 	[one, two, one, promise, promise], { x: undefined, n: [NaN] },
+	// bigints
+	-0n, 1n, -1n, 2n ** 53n, -(2n ** 63n), 2n ** 63n, 2n ** 64n, -(2n ** 200n), 10n ** 100n, [7n, -7n],
+	// symbols: registered ones, of any name, and all that are well known
+	...['', 'a b', '@', '@@', '@@iterator', '@@@@foo', '@@none', '"q"', '\u00e9\n', '!', '%', '$0'].map(name => Symbol.for(name)),
+	...wellKnown, [Symbol.for('x'), { s: Symbol.asyncIterator }],
+	// errors
+	makeError(Error, ''), makeError(RangeError, 'r'), makeError(ReferenceError, 'r'), makeError(SyntaxError, 's'),
+	makeError(EvalError, 'e'), makeError(URIError, '%u'), makeError(TypeError, '$0 is no function'),
+	makeError(Error, '"two"\nlines\u2028'), makeError(Error, 'with cause', { cause: makeError(Error, 'cause') }),
+	[makeError(Error, '#error'), makeError(Error, '-1')],
+	// tagged
+	makeTagged('', undefined), makeTagged('!#tag', null), makeTagged('a b', 'x'), makeTagged('copyMap', { keys: ['a'], values: [one] }),
+	makeTagged('copyBag', [['x', 2n], ['y', 1n]]), makeTagged('outer', makeTagged('inner', [two, one, two])),
+	makeTagged('match:any', undefined), { t: makeTagged('x', promise) },
+	// references: the interface at the first mention only, in the order of the text
+	quoted, promise, { b: one, a: two, c: [one, two] }, [quoted, quoted, bare, promise, bare], [[[one]], { one }, makeTagged('t', one)],
+	// names and strings that begin like something else
+	{ '#tag': 1 }, { '#error': 'x', name: 'y' }, { $0: one, '&0': promise, '%s': Symbol.for('s'), '+1': 1n, '-1': -1n },
+	{ '!': 1, '!!': 2, '"': 3, "'": 4, '(': 5, ')': 6, '*': 7, ',': 8, '#': 9, '.': 10 },
+	['!', '!!', '!a', '"', '#', '#undefined', '#NaN', '$', '$0', '$0.Alleged: x', '&', '%', "'", '(', ')', '*', '+', ',', '-', '.', ' ', '~'],
+	{ 4294967294: 1, 4294967295: 2, 4294967296: 3, 0: 4, '00': 5, 1.5: 6 },
+	{ undefined: undefined, null: null, true: true, list: [[], {}, [[]], [{}]] },
 ];
 const numbers = [];
 let seed = 12345n;

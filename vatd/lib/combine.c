@@ -52,6 +52,7 @@ static void decide(vat *v, struct combination *m, bool rejected, struct encoder 
 static void follow_input(vat *v, struct combination *m, const vat_ref *settled)
 {
 	struct encoder *e = encoder_begin(v);
+	e->named = true;
 	struct vat_value value = settled_view(settled->value);
 	bool rejected = settled->state == REJECTED;
 	encode_value(v, e, &value);
@@ -100,6 +101,7 @@ static const char *reason_text(vat *v, const vat_ref *rejected)
 static void complete(vat *v, struct combination *m)
 {
 	struct encoder *e = encoder_begin(v);
+	e->named = true;
 	bool rejected = m->how == ANY;
 
 	if (!rejected) {

@@ -75,6 +75,7 @@ void *arena_get(vat *v, size_t size)
 
 void arena_reset(vat *v)
 {
+	v->cursor.value = NULL;
 	while (v->arena && v->arena != v->arena_first) {
 		struct arena_chunk *c = v->arena;
 		v->arena = c->next;
@@ -312,6 +313,7 @@ static void deliver_message(vat *v, const struct wire_frame *f)
 	vat_ref *result = wants_answer ? ref_find(v, f->message.result) : NULL;
 	struct encoder *answer = encoder_begin(v);
 
+	answer->named = true;
 	if (result)
 		result->ours = true;	/* known already: we decide it from now on */
 	bool fulfilled = run_message(v, target, f, answer);

@@ -14,7 +14,7 @@
  *	state.c		the fields of a state table: saved, loaded, admitted
  *	store.c		values in the vatstore and the count of the references in them; baggage
  *	signature.c	C values to smallcaps and back
- *	value.c		vat_value
+ *	value.c		vat_value; valuetext.c: the same for people, and whether two are equal
  *	watch.c		descriptors and timers: wakeMe and wake
  *	keys.c		keys of collections as text in their order
  *	collection.c	ordered maps and sets
@@ -52,6 +52,7 @@ struct encoder {
 	vat_ref **slots;		/* arena */
 	size_t n_slots, slots_size;
 	struct encoder *outer;		/* of those beyond the kept ones */
+	bool named;			/* for a message: what imports are alleged to be is said again; for the store it is not */
 	bool reordered;			/* a record's members were sorted afterwards: slot numbers are not in order */
 	char problem[200];		/* "" : fine */
 };
@@ -115,7 +116,10 @@ struct vat_ref {
 	struct settled *value;
 	struct continuation *waiting;	/* the last; its `next` is the first */
 	struct object *object;		/* REF_LOCAL, loaded; with facets: of the whole */
-	vat_ref *link;			/* FORWARDED: held; REF_FREE: next free */
+	union {
+		vat_ref *link;			/* FORWARDED: held; REF_FREE: next free */
+		struct interface *interface;	/* REF_IMPORT: what it is alleged to be; NULL: unknown */
+	};
 	/* its slot number in the encoder with that serial */
 	uint64_t encode_serial;
 	size_t slot_index;
@@ -165,6 +169,12 @@ struct kind_row {			/* a kind with a state table and its number in vrefs */
 	const struct kind_hooks *hooks;	/* NULL: of the program */
 	uint64_t number;		/* 0: not used yet */
 };
+
+/* interface.c */
+void interface_learn(vat *v, vat_ref *r, const struct vat_value *string);	/* the string that names it */
+void interface_forget(vat *v, vat_ref *r);		/* the entry goes */
+void interface_put(struct jtext *t, const vat_ref *r);	/* ".Alleged: Purse", or nothing */
+void interfaces_close(vat *v);
 
 /* --- the running method --------------------------------------------------------------------------- */
 
@@ -232,6 +242,8 @@ struct vat {
 	uint8_t *part;			/* the same, once one was needed */
 
 	struct arena_chunk *arena, *arena_first;
+	/* Where vat_at() was last, so that a loop over a large value is linear: values of the crank are never moved. */
+	struct { const struct vat_value *value; const char *at, *member; size_t i; } cursor;
 
 	struct ref_slab *slabs;		/* all references, used and free */
 	vat_ref **table;		/* open addressing by vref */
@@ -266,6 +278,8 @@ struct vat {
 	size_t n_dirty, dirty_size;
 	struct again *again;		/* settled promises named again: to resolve when it ends */
 	size_t n_again, again_size;
+	struct interface *interfaces[256];	/* by name */
+	size_t n_interfaces;
 	struct settled *circles;	/* settled values that name promises */
 	struct combination *combinations;
 	uint64_t encode_serial;
@@ -534,6 +548,8 @@ void encoders_close(vat *v);
 void encode_args(vat *v, struct encoder *e, const char *signature, va_list *ap);	/* comma-separated values */
 void encode_one(vat *v, struct encoder *e, const char *signature, va_list *ap);		/* exactly one value */
 void encode_string(struct encoder *e, const char *s, size_t len);
+/* `n` members in any order; two of one name are a problem. */
+void encode_members(vat *v, struct encoder *e, const char *const *names, vat_value *const *values, size_t n);
 void encode_ref(vat *v, struct encoder *e, vat_ref *r);
 void encode_value(vat *v, struct encoder *e, const vat_value *value);
 void encode_error(struct encoder *e, const char *name, const char *message);
@@ -549,6 +565,9 @@ vat_ref *value_ref(const struct vat_value *value);	/* NULL: not a reference */
 bool value_malformed_ref(const struct vat_value *string);	/* written as one, and its number names no slot */
 char *value_string(vat *v, const struct vat_value *value, size_t *lenp);	/* decoded, unescaped; NULL: not a string */
 bool value_is_bigint(const char *s, size_t len);
+char *value_symbol(vat *v, const struct vat_value *value, size_t *lenp);	/* its name; NULL: not a symbol */
+/* Digits as smallcaps has them: "-12", "+0"; with `sign` also a plus. NULL: not a bigint. */
+const char *value_bigint(vat *v, const struct vat_value *value, bool plus);
 bool value_error(vat *v, const struct vat_value *value, const char **namep, const char **messagep);
 const char *value_describe(vat *v, const struct vat_value *value);		/* "string \"x\"" */
 struct vat_value value_sub(const struct vat_value *value, const char *at);

@@ -236,6 +236,7 @@ static int settle_with(vat *v, vat_ref *promise, bool rejected, const char *what
 	if (!may_settle(v, promise, what))
 		return -1;
 	struct encoder *e = encoder_begin(v);
+	e->named = true;
 	encode_one(v, e, *signature ? signature : "u", ap);
 	int r = e->problem[0] ? call_fail(v, "TypeError", "%s: %s", what, e->problem) : 0;
 	if (r == 0)
@@ -267,6 +268,7 @@ int vat_reject(vat *v, vat_ref *promise, const char *name, const char *fmt, ...)
 	if (!may_settle(v, promise, "vat_reject()"))
 		return -1;
 	struct encoder *e = encoder_begin(v);
+	e->named = true;
 	char *text = NULL;
 	va_list ap;
 	va_start(ap, fmt);

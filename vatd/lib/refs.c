@@ -177,6 +177,8 @@ static void free_one(vat *v, vat_ref *r)
 	ref_unsuspect(v, r);
 	ref_forget_vref(v, r);
 	assert(!r->object && !r->waiting);
+	if (r->kind == REF_IMPORT)
+		interface_forget(v, r);
 	r->when_dirty = r->lasting.dirty = r->passing.dirty = false;
 	r->kind = REF_FREE;
 	r->n_holds = r->n_named = 0;

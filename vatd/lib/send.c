@@ -71,6 +71,7 @@ static vat_ref *send_message(vat *v, vat_ref *target, const char *method, const 
 	ref_check(v, target, "sent to");
 	target = route(v, target, &answer);
 	struct encoder *e = encoder_begin(v);
+	e->named = true;
 	jtext_char(&e->text, '[');
 	encode_string(e, method, strlen(method));
 	jtext_char(&e->text, ',');

@@ -202,6 +202,7 @@ static void batch_end(vat *v, struct batch *b)
 static bool batch_put(vat *v, struct batch *b, const struct again *a)
 {
 	struct encoder *e = encoder_begin(v);
+	e->named = true;
 	bool rejected = encode_again(v, a, e);
 	size_t size = 32 + e->text.len + 8 + 8 * e->n_slots;
 	bool room = b->count < WIRE_MAX_SLOTS && (!b->count || v->out.len - b->frame + size <= FRAME_ROOM);

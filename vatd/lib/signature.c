@@ -23,6 +23,7 @@ struct encoder *encoder_begin(vat *v)
 		v->deep = e;
 	}
 	encoder_reset(v, e);
+	e->named = false;
 	return e;
 }
 
@@ -134,6 +135,8 @@ void encode_ref(vat *v, struct encoder *e, vat_ref *r)
 		jtext_put(&e->text, ".Alleged: ", 10);
 		jtext_escaped(&e->text, interface, strlen(interface));
 	}
+	if (!known && e->named && r->kind == REF_IMPORT)
+		interface_put(&e->text, r);
 	jtext_char(&e->text, '"');
 }
 
@@ -161,6 +164,7 @@ void encode_value(vat *v, struct encoder *e, const vat_value *value)
 			struct vat_value string = value_sub(value, p);
 			vat_ref *r = value_ref(&string);
 			if (r) {
+				interface_learn(v, r, &string);
 				jtext_put(&e->text, from, (size_t)(p - from));
 				encode_ref(v, e, r);
 				from = after;
@@ -219,6 +223,32 @@ static void put_bigint(struct encoder *e, int64_t n)
 {
 	jtext_put(&e->text, "\"+", n < 0 ? 1 : 2);
 	jtext_int(&e->text, n);
+	jtext_char(&e->text, '"');
+}
+
+/* Decimal digits of any number, after a sign or none. */
+static void put_digits(struct encoder *e, const char *s)
+{
+	const char *digits = s && (*s == '-' || *s == '+') ? s + 1 : s;
+	if (!s || !*digits || digits[strspn(digits, "0123456789")]) {
+		refuse(e, "a bigint is not decimal digits");
+		return;
+	}
+	while (digits[0] == '0' && digits[1])
+		digits++;
+	jtext_put(&e->text, *s == '-' && *digits != '0' ? "\"-" : "\"+", 2);
+	jtext_put(&e->text, digits, strlen(digits));
+	jtext_char(&e->text, '"');
+}
+
+static void put_symbol(struct encoder *e, const char *name)
+{
+	if (!name || !jtext_is_utf8(name, strlen(name))) {
+		refuse(e, "a symbol's name is %s", name ? "not UTF-8" : "NULL");
+		return;
+	}
+	jtext_put(&e->text, "\"%", 2);
+	jtext_escaped(&e->text, name, strlen(name));
 	jtext_char(&e->text, '"');
 }
 
@@ -283,6 +313,25 @@ static void sort_members(vat *v, struct encoder *e, struct member *m, size_t n)
 	e->reordered = true;
 }
 
+void encode_members(vat *v, struct encoder *e, const char *const *names, vat_value *const *values, size_t n)
+{
+	struct member *m = arena_get(v, n * sizeof(*m));
+	size_t i = 0;
+	jtext_char(&e->text, '{');
+	for (; i < n && e->text.len <= WIRE_MAX_BODY; i++) {
+		if (i)
+			jtext_char(&e->text, ',');
+		m[i] = (struct member){ names[i], strlen(names[i]), e->text.len, 0 };
+		encode_string(e, names[i], m[i].name_len);
+		jtext_char(&e->text, ':');
+		encode_value(v, e, values[i]);
+		m[i].len = e->text.len - m[i].from;
+	}
+	if (i && !e->text.failed)
+		sort_members(v, e, m, i);
+	jtext_char(&e->text, '}');
+}
+
 /* At the first name, after the brace. */
 static const char *put_record(vat *v, struct encoder *e, const char *s, va_list *ap, unsigned depth)
 {
@@ -339,6 +388,7 @@ static const char *put_item(vat *v, struct encoder *e, const char *s, va_list *a
 	switch (*s) {
 	case 'i': put_integer(e, va_arg(*ap, int64_t)); break;
 	case 'n': put_bigint(e, va_arg(*ap, int64_t)); break;
+	case 'N': put_digits(e, va_arg(*ap, const char *)); break;
 	case 'd': put_double(e, va_arg(*ap, double)); break;
 	case 'b':
 		if (va_arg(*ap, int))
@@ -347,6 +397,7 @@ static const char *put_item(vat *v, struct encoder *e, const char *s, va_list *a
 			jtext_put(&e->text, "false", 5);
 		break;
 	case 's': put_text(e, va_arg(*ap, const char *)); break;
+	case 'y': put_symbol(e, va_arg(*ap, const char *)); break;
 	case 'r': put_ref(v, e, va_arg(*ap, vat_ref *)); break;
 	case 'v': {
 		const vat_value *value = va_arg(*ap, const vat_value *);
@@ -432,19 +483,33 @@ static void get_integer(struct reader *r, const struct vat_value *value)
 
 static void get_bigint(struct reader *r, const struct vat_value *value)
 {
-	char text[32] = "";
-	if (value && jtext_kind(value->at) == '"' && jtext_string_bound(value->at) <= sizeof(text)) {
-		size_t len = jtext_string(value->at, text);
-		if (!value_is_bigint(text, len))
-			text[0] = 0;
-	}
+	const char *text = value ? value_bigint(r->v, value, true) : NULL;
 	errno = 0;
-	int64_t n = strtoll(text, NULL, 10);
-	if (!text[0] || errno == ERANGE) {
+	int64_t n = text ? strtoll(text, NULL, 10) : 0;
+	if (!text || errno == ERANGE) {
 		mismatch(r, value, "a bigint within 2^63");
 		n = 0;
 	}
 	OUT(r, int64_t, n);
+}
+
+static void get_digits(struct reader *r, const struct vat_value *value)
+{
+	const char *text = value ? value_bigint(r->v, value, false) : NULL;
+	if (!text)
+		mismatch(r, value, "a bigint");
+	OUT(r, const char *, text);
+}
+
+static void get_symbol(struct reader *r, const struct vat_value *value)
+{
+	size_t len = 0;
+	const char *name = value ? value_symbol(r->v, value, &len) : NULL;
+	if (!name)
+		mismatch(r, value, "a symbol");
+	else if (strlen(name) != len)
+		mismatch(r, value, "a symbol without NUL");
+	OUT(r, const char *, name);
 }
 
 static void get_double(struct reader *r, const struct vat_value *value)
@@ -484,10 +549,12 @@ static void get_string(struct reader *r, const struct vat_value *value)
 static void get_ref(struct reader *r, const struct vat_value *value)
 {
 	vat_ref *ref = value ? value_ref(value) : NULL;
-	if (ref)
+	if (ref) {
 		ref->crank = r->v->crank;
-	else
+		interface_learn(r->v, ref, value);
+	} else {
 		mismatch(r, value, "a reference");
+	}
 	OUT(r, vat_ref *, ref);
 }
 
@@ -576,6 +643,8 @@ static const char *get_item(struct reader *r, const char *s, const struct vat_va
 	switch (*s) {
 	case 'i': get_integer(r, value); break;
 	case 'n': get_bigint(r, value); break;
+	case 'N': get_digits(r, value); break;
+	case 'y': get_symbol(r, value); break;
 	case 'd': get_double(r, value); break;
 	case 'b': get_bool(r, value); break;
 	case 's': get_string(r, value); break;

@@ -9,7 +9,8 @@
 #define MAX_WAITING	1000u		/* calls at one end that the other has not taken */
 #define MAX_BYTES	(32u << 20)	/* of their values */
 
-static const struct vat_value undefined = { "\"#undefined\"", "\"#undefined\"" + 12, NULL, 0 };
+static const char undefined_text[] = "\"#undefined\"";
+static const struct vat_value undefined = { undefined_text, undefined_text + sizeof(undefined_text) - 1, NULL, 0 };
 
 /* {value, done} as smallcaps writes it: members in order of their names. */
 static void put_record(vat *v, struct encoder *e, const struct vat_value *value, bool done)
@@ -91,6 +92,7 @@ static void answer_waiting(vat *v, struct waiting *w, bool rejected, const struc
 {
 	if (w->answer && w->answer->state == UNRESOLVED) {
 		struct encoder *e = encoder_begin(v);
+		e->named = true;
 		if (rejected)
 			encode_value(v, e, value);
 		else

@@ -102,7 +102,8 @@ static enum vat_type string_type(const struct vat_value *value)
 	case '!':
 		return VAT_STRING;
 	default:
-		return *s > '!' && *s <= '-' && *s != '"' ? VAT_MALFORMED : VAT_STRING;
+		/* A quote ends the text, and the string was empty; decoded, it is a letter of those that begin no string. */
+		return *s > '!' && *s <= '-' && (*s != '"' || s == head) ? VAT_MALFORMED : VAT_STRING;
 	}
 }
 
@@ -110,6 +111,24 @@ static bool name_is(const char *p, const char *name)
 {
 	size_t n = strlen(name);
 	return strncmp(p + 1, name, n) == 0 && p[n + 1] == '"';
+}
+
+/* What the names of an object's members make it. Their order means nothing: others write theirs as they like. */
+static enum vat_type object_type(const char *at)
+{
+	enum vat_type type = VAT_RECORD;
+	char head[16];
+	for (const char *m = jtext_enter(at); m; m = jtext_next(jtext_member(m))) {
+		const char *name = string_head(m, head);
+		if (*name == '#')
+			type = strncmp(name, "#tag\"", 5) == 0 ? VAT_TAGGED :
+			       strncmp(name, "#error\"", 7) != 0 ? VAT_MALFORMED : type == VAT_RECORD ? VAT_ERROR : type;
+		else if (*name > '!' && *name <= '-' && (*name != '"' || name == head))
+			type = VAT_MALFORMED;
+		if (type == VAT_MALFORMED)
+			break;
+	}
+	return type;
 }
 
 enum vat_type vat_type(const vat_value *value)
@@ -120,11 +139,7 @@ enum vat_type vat_type(const vat_value *value)
 	case '0': return VAT_NUMBER;
 	case '[': return VAT_ARRAY;
 	case '"': return string_type(value);
-	default: {
-		const char *first = jtext_enter(value->at);
-		return first && name_is(first, "#error") ? VAT_ERROR : first && name_is(first, "#tag") ? VAT_TAGGED :
-		       first && first[1] == '#' ? VAT_MALFORMED : VAT_RECORD;
-	}
+	default: return object_type(value->at);
 	}
 }
 
@@ -140,14 +155,16 @@ vat_value *vat_get(vat *v, const vat_value *record, const char *name)
 {
 	if (jtext_kind(record->at) != '{')
 		return NULL;
+	size_t n = strlen(name), len;
 	for (const char *m = jtext_enter(record->at), *value; m; m = jtext_next(value)) {
 		value = jtext_member(m);
-		if (name_is(m, name))
+		if (name_is(m, name) && (*name == '#' || *name < '!' || *name > '-'))
 			return value_copy(v, record, value);
 		if (m[1] != '!' && !memchr(m, '\\', jtext_string_bound(m)))
 			continue;
-		const char *text = member_name(v, record, m);
-		if (text && strcmp(text, name) == 0)
+		struct vat_value spelled = value_sub(record, m);
+		const char *text = value_string(v, &spelled, &len);
+		if (text && len == n && memcmp(text, name, n) == 0)
 			return value_copy(v, record, value);
 	}
 	return NULL;
@@ -165,24 +182,31 @@ size_t vat_length(const vat_value *value)
 }
 
 /* The i-th element, or the i-th name; NULL: none. */
-static const char *nth(const vat_value *value, size_t i)
+static const char *nth(vat *v, const vat_value *value, size_t i)
 {
 	char kind = jtext_kind(value->at);
-	const char *p = kind == '[' || kind == '{' ? jtext_enter(value->at) : NULL;
-	for (; p && i; i--)
+	if (kind != '[' && kind != '{')
+		return NULL;
+	bool on = v->cursor.value == value && v->cursor.at == value->at && v->cursor.i <= i && v->cursor.member;
+	const char *p = on ? v->cursor.member : jtext_enter(value->at);
+	for (size_t at = on ? v->cursor.i : 0; p && at < i; at++)
 		p = jtext_next(kind == '{' ? jtext_member(p) : p);
+	v->cursor.value = value;
+	v->cursor.at = value->at;
+	v->cursor.member = p;
+	v->cursor.i = i;
 	return p;
 }
 
 vat_value *vat_at(vat *v, const vat_value *value, size_t i)
 {
-	const char *p = nth(value, i);
+	const char *p = nth(v, value, i);
 	return p ? value_copy(v, value, jtext_kind(value->at) == '{' ? jtext_member(p) : p) : NULL;
 }
 
 const char *vat_name_at(vat *v, const vat_value *record, size_t i)
 {
-	const char *p = jtext_kind(record->at) == '{' ? nth(record, i) : NULL;
+	const char *p = jtext_kind(record->at) == '{' ? nth(v, record, i) : NULL;
 	return p ? member_name(v, record, p) : NULL;
 }
 
@@ -191,14 +215,37 @@ bool value_error(vat *v, const struct vat_value *value, const char **namep, cons
 	size_t len;
 	if (vat_type(value) != VAT_ERROR)
 		return false;
-	vat_value *name = vat_get(v, value, "name");
-	struct vat_value message = value_sub(value, jtext_member(jtext_enter(value->at)));
-	const char *n = name ? value_string(v, name, &len) : NULL, *m = value_string(v, &message, &len);
+	vat_value *name = vat_get(v, value, "name"), *message = vat_get(v, value, "#error");
+	const char *n = name ? value_string(v, name, &len) : NULL, *m = message ? value_string(v, message, &len) : NULL;
 	if (!n || !m)
 		return false;
 	*namep = n;
 	*messagep = m;
 	return true;
+}
+
+char *value_symbol(vat *v, const struct vat_value *value, size_t *lenp)
+{
+	if (vat_type(value) != VAT_SYMBOL)
+		return NULL;
+	char *s = arena_get(v, jtext_string_bound(value->at));
+	*lenp = jtext_string(value->at, s) - 1;
+	return s + 1;
+}
+
+const char *value_bigint(vat *v, const struct vat_value *value, bool plus)
+{
+	if (vat_type(value) != VAT_BIGINT)
+		return NULL;
+	char *s = arena_get(v, jtext_string_bound(value->at)), *digits = s + 1;
+	jtext_string(value->at, s);
+	while (digits[0] == '0' && digits[1])
+		digits++;
+	if (digits[0] == '0' || s[0] == '+')
+		*--digits = '+';
+	else
+		*--digits = '-';
+	return *digits == '+' && !plus ? digits + 1 : digits;
 }
 
 const char *value_describe(vat *v, const struct vat_value *value)
@@ -289,18 +336,80 @@ vat_value *vat_value_new(vat *v, const char *signature, ...)
 	return value;
 }
 
+static vat_value *encoder_finish_value(vat *v, struct encoder *e)
+{
+	encoder_finish(v, e);
+	vat_value *value = encoder_keep(v, e);
+	encoder_end(v, e);
+	return value;
+}
+
+static bool values_are_good(vat *v, const char *what, vat_value *const *values, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!values[i]) {
+			call_fail(v, "TypeError", "%s: value number %zu is NULL", what, i);
+			return false;
+		}
+	}
+	return true;
+}
+
 vat_value *vat_array(vat *v, vat_value *const *items, size_t n_items)
 {
+	if (!values_are_good(v, "vat_array()", items, n_items))
+		return NULL;
 	struct encoder *e = encoder_begin(v);
 	jtext_char(&e->text, '[');
-	for (size_t i = 0; i < n_items; i++) {
+	for (size_t i = 0; i < n_items && e->text.len <= WIRE_MAX_BODY; i++) {
 		if (i)
 			jtext_char(&e->text, ',');
 		encode_value(v, e, items[i]);
 	}
 	jtext_char(&e->text, ']');
-	encoder_finish(v, e);
-	vat_value *value = encoder_keep(v, e);
-	encoder_end(v, e);
-	return value;
+	return encoder_finish_value(v, e);
+}
+
+vat_value *vat_record(vat *v, const char *const *names, vat_value *const *values, size_t n)
+{
+	if (!values_are_good(v, "vat_record()", values, n))
+		return NULL;
+	for (size_t i = 0; i < n; i++) {
+		if (!names[i] || !jtext_is_utf8(names[i], strlen(names[i]))) {
+			call_fail(v, "TypeError", "vat_record(): name number %zu is %s", i, names[i] ? "not UTF-8" : "NULL");
+			return NULL;
+		}
+	}
+	struct encoder *e = encoder_begin(v);
+	encode_members(v, e, names, values, n);
+	return encoder_finish_value(v, e);
+}
+
+vat_value *vat_tagged(vat *v, const char *tag, const vat_value *payload)
+{
+	if (!tag || !payload || !jtext_is_utf8(tag, strlen(tag))) {
+		call_fail(v, "TypeError", "vat_tagged() without %s", payload ? "a tag in UTF-8" : "a payload");
+		return NULL;
+	}
+	struct encoder *e = encoder_begin(v);
+	jtext_put(&e->text, "{\"#tag\":", 8);
+	encode_string(e, tag, strlen(tag));
+	jtext_put(&e->text, ",\"payload\":", 11);
+	encode_value(v, e, payload);
+	jtext_char(&e->text, '}');
+	return encoder_finish_value(v, e);
+}
+
+const char *vat_tag(vat *v, const vat_value *tagged, vat_value **payloadp)
+{
+	size_t len;
+	if (vat_type(tagged) != VAT_TAGGED)
+		return NULL;
+	vat_value *tag = vat_get(v, tagged, "#tag"), *payload = vat_get(v, tagged, "payload");
+	const char *text = tag ? value_string(v, tag, &len) : NULL;
+	if (!text || strlen(text) != len || !payload || vat_length(tagged) != 2)
+		return NULL;
+	if (payloadp)
+		*payloadp = payload;
+	return text;
 }

@@ -222,6 +222,7 @@ static void run_turn(vat *v, struct turn *t)
 	struct object *o = object_of(v, t->object);
 	const vat_method *row = o ? object_method(o, t->method, true) : NULL;
 	struct encoder *answer = encoder_begin(v);
+	answer->named = true;
 	bool fulfilled = false;
 
 	if (row) {
@@ -242,6 +243,7 @@ static void run_turn(vat *v, struct turn *t)
 static void pass_outcome(vat *v, struct turn *t)
 {
 	struct encoder *e = encoder_begin(v);
+	e->named = true;
 	struct vat_value value = settled_view(t->promise->value);
 	encode_value(v, e, &value);
 	settle_result(v, t->result, t->promise->state == REJECTED, e);
@@ -286,6 +288,7 @@ void promises_close(vat *v)
 	}
 	free(v->again);
 	combinations_close(v);
+	interfaces_close(v);
 }
 
 /* --- asking for a turn ---------------------------------------------------------------------------- */
@@ -351,6 +354,7 @@ vat_ref *promise_of(vat *v, vat_ref *r)
 	if (r->kind == REF_A_PROMISE)
 		return promise_follow(v, r);
 	struct encoder *e = encoder_begin(v);
+	e->named = true;
 	encode_ref(v, e, r);
 	vat_ref *p = promise_settled_new(v, false, e);
 	encoder_end(v, e);
