@@ -46,6 +46,7 @@ void vat_test_run(vat_test *t);				/* until nothing moves */
 void vat_test_release(vat_test *t);			/* let go of all references that answers have shown */
 
 void vat_test_restart(vat_test *t, const char *name);	/* a new incarnation, from the durable state */
+void vat_test_program(vat_test *t, const char *name, const vat_program *program);	/* what its next incarnation runs */
 void vat_test_kill(vat_test *t, const char *name);	/* its process dies */
 void vat_test_reap(vat_test *t, const char *name);	/* bringOutYourDead, then whatever follows from it */
 /*

@@ -941,7 +941,7 @@ static void test_stale(void **state)
 	start(k);
 	call(k, "#[\"steal\",[\"$0\"]]", "o-3");
 	assert_string_equal(call(k, "#[\"useStolen\",[]]", ""),
-		"exit failure #{\"#error\":\"a reference was kept past its crank without vat_hold(), and written to a message\","
+		"exit failure #{\"#error\":\"Root.useStolen: a reference was kept past its crank without vat_hold(), and written to a message\","
 		"\"name\":\"Error\"}");
 	assert_false(listen_to_vat(k, false));
 	assert_true(WIFEXITED(k->status) && WEXITSTATUS(k->status) == 1);

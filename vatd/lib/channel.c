@@ -215,10 +215,12 @@ void vat_end(vat *v, int status)
  */
 void vat_die(vat *v, const char *fmt, ...)
 {
+	const struct object *self = v->call.self;
 	char text[512];
 	va_list ap;
+	int n = self ? snprintf(text, sizeof(text), "%.100s.%.100s: ", self->kind->name, v->call.method) : 0;
 	va_start(ap, fmt);
-	int n = vsnprintf(text, sizeof(text), fmt, ap);
+	n += vsnprintf(text + n, sizeof(text) - (size_t)n, fmt, ap);
 	va_end(ap);
 	if (v->dying)
 		vat_end(v, 1);
@@ -237,6 +239,7 @@ void vat_die(vat *v, const char *fmt, ...)
 		wire_end(&v->out);
 		if (!v->out.error)
 			send_frames(v, v->out.data, v->out.len);
+		jtext_deinit(&e.text);
 	}
 	vat_end(v, 1);
 }

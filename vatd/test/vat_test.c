@@ -266,6 +266,11 @@ void vat_test_restart(vat_test *t, const char *name)
 	vat_test_run(t);
 }
 
+void vat_test_program(vat_test *t, const char *name, const vat_program *program)
+{
+	slot_find(t, name)->program = program;
+}
+
 void vat_test_kill(vat_test *t, const char *name)
 {
 	struct slot *s = slot_find(t, name);
