@@ -1247,6 +1247,33 @@ static void test_large(void **state)
 	assert_int_equal(store_count_rows(k, "count."), 0);
 }
 
+/* A caller's message can be as long as what the store takes, and then has its references besides. */
+static void test_too_large(void **state)
+{
+	struct vat_kernel *k = *state;
+	size_t len = 0, size = WIRE_MAX_BODY;
+	char *body = malloc(size + 100), slots[64 * 6 + 1] = "";
+	start(k);
+	call(k, "make", "0,\"map\",\"m\",1", "");
+	len += (size_t)sprintf(body, "#[\"set\",[0,1,[");
+	for (int i = 0; i < 64; i++) {
+		len += (size_t)sprintf(body + len, "\"$%d\",", i);
+		sprintf(slots + strlen(slots), "o-%d ", i + 100);
+	}
+	body[len++] = '"';
+	memset(body + len, 'x', size - len - 4);
+	strcpy(body + size - 4, "\"]]]");
+	assert_int_equal(strlen(body), size);
+	assert_string_equal(message(k, "o+0", "p-1", body, slots), "resolve p-1 " TYPE_ERROR(
+			    "map \\\"m\\\": its value: with its references it is more than the vatstore takes, 16777216 bytes"));
+	/* what fits is kept and found */
+	strcpy(body + size - 4100, "\"]]]");
+	assert_string_equal(message(k, "o+0", "p-1", body, slots), "resolve p-1 " DONE);
+	restart(k);
+	assert_non_null(strstr(call(k, "get", "0,1", ""), "bytes) o-100 o-101 "));
+	free(body);
+}
+
 /* --- a store that is not as we wrote it ------------------------------------------------------------ */
 
 static void corrupt(struct vat_kernel *k, const char *key, const char *value, const char *method, const char *args,
@@ -1334,7 +1361,8 @@ int main(void)
 		TEST(test_durable), TEST(test_virtual), TEST(test_mistakes), TEST(test_cost), TEST(test_churn), TEST(test_order),
 		TEST(test_random), TEST(test_random_virtual), TEST(test_counts), TEST(test_nested), TEST(test_ephemeral),
 		TEST(test_weak_durable), TEST(test_weak_virtual), TEST(test_weak_restart), TEST(test_weak_own), TEST(test_weak_facets),
-		TEST(test_weak_many), TEST(test_weak_both), TEST(test_weak_random), TEST(test_large), TEST(test_corrupt),
+		TEST(test_weak_many), TEST(test_weak_both), TEST(test_weak_random), TEST(test_large), TEST(test_too_large),
+		TEST(test_corrupt),
 		TEST(test_damaged),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -162,7 +162,7 @@ static bool need_rows(vat *v, struct opened *o)
 /* --- keys and values ------------------------------------------------------------------------------ */
 
 /* What was encoded may stand in this collection, and all it refers to has a name there. False: the method failed. */
-static bool admit(vat *v, const struct opened *o, const struct encoder *e, const char *part)
+static bool admit(vat *v, const struct opened *o, struct encoder *e, const char *part)
 {
 	if (!store_admits(v, e, lasting(o), arena_printf(v, "%s: its %s", named(v, o), part)))
 		return false;

@@ -505,7 +505,8 @@ bool store_get_slots(vat *v, const char *key, struct vat_value *valuep);
  * The encoder's slots may all stand in the store, in what survives a restart (`lasting`) or in what does not; else
  * fails the method. `what` begins the sentence.
  */
-bool store_admits(vat *v, const struct encoder *e, bool lasting, const char *what);
+bool store_admits(vat *v, struct encoder *e, bool lasting, const char *what);
+void store_check_size(struct encoder *e);		/* too large for the store: a problem */
 /*
  * Every reference in a value in the store is counted: `change` 1 when the value is written, -1 when it goes.
  * Values under store_key() of a virtual object are passing, others lasting.

@@ -317,6 +317,7 @@ static void admit_size(vat *v, struct object *o)
 {
 	struct encoder *e = encoder_begin(v);
 	encode_state(v, e, o);
+	store_check_size(e);
 	if (e->problem[0]) {
 		call_fail(v, "RangeError", "the state of %s cannot be saved: %s", o->kind->name, e->problem);
 		load_fields(v, o);

@@ -189,8 +189,17 @@ void store_put_value(vat *v, const char *key, const struct encoder *e)
 	jtext_deinit(&t);
 }
 
-bool store_admits(vat *v, const struct encoder *e, bool lasting, const char *what)
+/* A message can be as long as a value in the store, which has a line with the references' names as well. */
+void store_check_size(struct encoder *e)
 {
+	if (!e->problem[0] && e->text.len + e->n_slots * REF_TEXT_MAX > WIRE_MAX_BODY)
+		snprintf(e->problem, sizeof(e->problem), "with its references it is more than the vatstore takes, %u bytes",
+			 WIRE_MAX_BODY);
+}
+
+bool store_admits(vat *v, struct encoder *e, bool lasting, const char *what)
+{
+	store_check_size(e);
 	if (e->problem[0]) {
 		call_fail(v, "TypeError", "%s: %s", what, e->problem);
 		return false;
