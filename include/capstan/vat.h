@@ -32,6 +32,8 @@
  *
  * Everything borrowed (references, values, strings that were read) lasts until the crank ends. A reference
  * kept in C memory longer must be held with vat_hold(); fields of a state table are held by the library.
+ * Within that time two references to one object are the same pointer: `==` is identity. A promise is not the object
+ * that it is fulfilled with.
  */
 #ifndef CAPSTAN_VAT_H
 #define CAPSTAN_VAT_H

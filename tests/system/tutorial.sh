@@ -122,7 +122,7 @@ test_page() {
 		SPAWNER=${pid:-${SPAWNER:-}}
 	done < "$PAGE"
 	[[ $BLOCK == text ]] || fail "the page ends inside a block"
-	((N_COMMANDS >= 60)) || fail "only $N_COMMANDS commands seen"
+	((N_COMMANDS >= 90)) || fail "only $N_COMMANDS commands seen"
 	((N_WRONG == 0)) || fail "$N_WRONG of $N_COMMANDS commands say something else than the page"
 	gone "$SPAWNER" || fail "the page leaves its kernel running"
 }

@@ -29,25 +29,24 @@ VAT_METHOD(seat, placed)
 	return 0;
 }
 
+static int nobody(vat *v, const seat *self) { return vat_fail(v, "Error", "%s has no seat here any more", self->name); }
+
 VAT_METHOD(seat, post)
 {
 	const char *text;
 	room *r = vat_state(v, self->room, &Room);
 	vat_read(v, "s", &text);
-	return r ? say(v, r, self->name, text) : vat_fail(v, "Error", "%s has no seat here any more", self->name);
+	return r ? say(v, r, self->name, text) : nobody(v, self);
 }
 
-/* The last 20 lines. */
-VAT_METHOD(seat, history)
+VAT_METHOD(seat, history)	/* the last 20 lines */
 {
 	vat_value *lines[20];
 	size_t n = 0;
 	const room *r = vat_state(v, self->room, &Room);
-	if (!r)
-		return vat_fail(v, "Error", "%s has no seat here any more", self->name);
-	for (int64_t i = r->n_lines > 20 ? r->n_lines - 20 : 0; i < r->n_lines; i++)
+	for (int64_t i = r && r->n_lines > 20 ? r->n_lines - 20 : 0; r && i < r->n_lines; i++)
 		n += vat_map_get(v, r->lines, "i", "v", i, &lines[n]);
-	return vat_return(v, "v", vat_array(v, lines, n));
+	return r ? vat_return(v, "v", vat_array(v, lines, n)) : nobody(v, self);
 }
 
 static const vat_kind Seat = { "Seat", sizeof(seat), VAT_INIT(placed),

@@ -59,8 +59,7 @@ VAT_METHOD(table, bootstrap)
 
 VAT_METHOD(table, begins)
 {
-	if (++self->eating > self->most)
-		self->most = self->eating;
+	self->most = ++self->eating > self->most ? self->eating : self->most;
 	return 0;
 }
 
@@ -71,9 +70,8 @@ VAT_METHOD(table, ends)
 	self->eating--;
 	self->meals++;
 	self->full += full;
-	if (self->full == self->guests && self->over)
-		vat_resolve(v, self->over, "{meals:i,atOnce:i}", self->meals, self->most);
-	return 0;
+	bool over = self->full == self->guests && self->over;
+	return over ? vat_resolve(v, self->over, "{meals:i,atOnce:i}", self->meals, self->most) : 0;
 }
 
 /* How it was, when all are full. */
