@@ -422,6 +422,13 @@ struct kit_request *kit_call(struct kit *kit, const char *target, const char *me
 						       "args", list, "hold", 1))->outer;
 }
 
+char *kit_root(struct kit *kit, const char *vat)
+{
+	char buf[REF_TEXT_MAX];
+
+	return must_have(strdup(target_text(kit, vat, buf)));
+}
+
 static const char *slot_text(void *ctx, uint64_t slot, char buf[40])
 {
 	(void)ctx;

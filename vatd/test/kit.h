@@ -27,6 +27,7 @@ void kit_add(struct kit *kit, const char *vat, const char *parameters);		/* JSON
 struct kit_request *kit_launch(struct kit *kit);
 /* Target: a vat's name (its root) or a reference. */
 struct kit_request *kit_call(struct kit *kit, const char *target, const char *method, const char *args);
+char *kit_root(struct kit *kit, const char *vat);
 char *kit_answer(const struct kit_request *r);	/* NULL: pending */
 
 void kit_step(struct kit *kit);		/* one round of the broker's loop; may run inside a delivery, and starts and kills nobody */

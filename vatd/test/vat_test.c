@@ -253,6 +253,12 @@ const char *vat_test_call(vat_test *t, const char *target, const char *method, c
 	return vat_test_answer(t);
 }
 
+const char *vat_test_root(vat_test *t, const char *name)
+{
+	slot_find(t, name);
+	return keep(t, kit_root(t->kit, name));
+}
+
 void vat_test_release(vat_test *t)
 {
 	kit_release(t->kit);
