@@ -25,7 +25,9 @@
  *	b	bool (passed as int)			s	const char *, UTF-8
  *	r	vat_ref *, an object or a promise	v	vat_value *, any value
  *	e	const char *name, const char *message: an Error
- *	N	const char *, a bigint of any size as decimal digits ("-123")	y	const char *, a symbol
+ *	N	const char *, a bigint of any size as decimal digits ("-123")
+ *	y	const char *, a symbol by name: "x" is Symbol.for("x"), "@@iterator" a well-known one, and a
+ *		registered name that begins with @@ has two more before it
  *	z	null and u undefined take no C value
  *	[…]	an array of exactly these		{a:i,b:s}	a record; reading ignores other members
  *	?	before one: reading leaves the variable alone if it is missing or undefined
@@ -206,7 +208,8 @@ int vat_reject_with(vat *v, vat_ref *promise, const char *signature, ...);	/* th
 
 /*
  * Promises out of several (objects among them count as fulfilled with themselves). They live in this process: after
- * a restart they are rejected like every promise that the vat decided.
+ * a restart they are rejected like every promise that the vat decided. They take the rejections of their promises; theirs
+ * is to be caught. Values that are too much for one message reject vat_all() and vat_all_settled().
  */
 vat_ref *vat_all(vat *v, vat_ref *const *promises, size_t n);		/* the array of their values; or the first rejection */
 vat_ref *vat_race(vat *v, vat_ref *const *promises, size_t n);		/* as the first that settles; n 0: never */
@@ -219,7 +222,10 @@ vat_ref *vat_all_settled(vat *v, vat_ref *const *promises, size_t n);	/* [{statu
  * A stream is an object with the methods next(value), return(value) and throw(reason), each answering a record
  * {value, done}, as in Endo. What is written to a writer with next() comes out of its reader's next(); the
  * writer's answer comes when the reader has taken it (back-pressure). After return() or throw() on either end
- * both ends are done; throw()'s reason rejects the other end's next().
+ * both ends are done and answer {value: undefined, done: true}; throw()'s reason rejects the other end's next(). What
+ * was written before the writer's end is read before it; a reader's end is at once, and calls that wait hear of it.
+ * Of each end's calls of next() 1,000 may wait, with values of 32 MiB: one more is rejected. An end that nobody holds
+ * any more ends the stream, a reader like return(), a writer that has not ended it like throw() with an Error.
  */
 vat_ref *vat_pipe(vat *v, vat_ref **writerp);		/* a reader and its writer; ephemeral objects of this vat */
 /* Write, end, fail; the promise is the writer's answer. Any writer, of this vat or another. */
@@ -230,13 +236,15 @@ vat_ref *vat_stream_fail(vat *v, vat_ref *writer, const char *name, const char *
 /*
  * Read a stream to its end: the continuation `item` gets each value; the next is asked for when it has returned, or
  * when the promise that it returned is fulfilled. Then `end` gets the last value, or `failed` the reason; each of
- * these two may be NULL. A continuation that fails ends the stream with throw(). On a durable object the reading goes
- * on after a restart.
+ * these two may be NULL. A continuation that fails ends the stream with throw(), and `failed` gets its reason. On a
+ * durable object the reading goes on after a restart; a reader that ended with the process is a failure then. The
+ * reader may be a promise for one.
  */
 void vat_stream_each(vat *v, vat_ref *reader, void *self, const char *item, const char *end, const char *failed);
 /*
  * A reader whose values are made as they are asked for: each next() calls the continuation `produce`, which returns a
  * value, a promise for one, or vat_stream_done(). `stopped` (or NULL) runs once when the other side returns or throws.
+ * A failure ends it. Of a durable object it is durable itself. NULL: the method failed.
  */
 vat_ref *vat_producer(vat *v, void *self, const char *produce, const char *stopped);
 int vat_stream_done(vat *v, const char *signature, ...);	/* instead of vat_return() in `produce`: the last value, "" none */
@@ -256,9 +264,11 @@ vat_value *vat_array(vat *v, vat_value *const *items, size_t n_items);
 vat_value *vat_record(vat *v, const char *const *names, vat_value *const *values, size_t n);
 vat_value *vat_tagged(vat *v, const char *tag, const vat_value *payload);
 const char *vat_tag(vat *v, const vat_value *tagged, vat_value **payloadp);	/* NULL: not tagged */
-bool vat_value_equal(vat *v, const vat_value *a, const vat_value *b);		/* the same data and the same references */
+/* The same data and the same references, in records of any order; NaN equals itself, malformed smallcaps nothing. */
+bool vat_value_equal(vat *v, const vat_value *a, const vat_value *b);
 const char *vat_value_text(vat *v, const vat_value *value);			/* for people, one line, escaped; arena */
-size_t vat_length(const vat_value *value);					/* members of an array or record */
+/* Members of an array or record; walks all of it, so take it once. vat_at() in a loop is linear. */
+size_t vat_length(const vat_value *value);
 vat_value *vat_at(vat *v, const vat_value *value, size_t i);			/* NULL: none */
 vat_value *vat_get(vat *v, const vat_value *record, const char *name);		/* NULL: none */
 const char *vat_name_at(vat *v, const vat_value *record, size_t i);		/* NULL: none */

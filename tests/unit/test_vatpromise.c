@@ -345,6 +345,26 @@ static const vat_kind Sink = { "Sink", sizeof(sink), VAT_STATE(VAT_I64(sink, n))
 			  { "produce", "v", "i", sink_produce }) };
 VAT_METHOD(root, make_sink) { return vat_return(v, "r", vat_new(v, &Sink, "")); }
 
+/* With facets the whole object waits and reads, whichever facet was asked. */
+typedef struct { int64_t n; } split;
+VAT_METHOD(split, split_read)
+{
+	vat_ref *reader;
+	vat_read(v, "r", &reader);
+	vat_stream_each(v, reader, self, "item", NULL, NULL);
+	return vat_return(v, "r", vat_producer(v, self, "made", NULL));
+}
+VAT_METHOD(split, split_item)
+{
+	vat_log(v, "split %lld", (long long)++self->n);
+	return 0;
+}
+VAT_METHOD(split, split_made) { return vat_return(v, "i", self->n); }
+static const vat_kind Split = { "Split", sizeof(split), VAT_STATE(VAT_I64(split, n)),
+	VAT_FACETS(VAT_FACET("in", { "read", "r", NULL, split_read }), VAT_FACET("out", { "none", "", NULL, split_item })),
+	VAT_CONTINUATIONS({ "item", "v", NULL, split_item }, { "made", "v", NULL, split_made }) };
+VAT_METHOD(root, make_split) { return vat_return(v, "r", vat_new(v, &Split, "")); }
+
 static const vat_kind Root = { "Root", sizeof(root),
 	VAT_METHODS({ "all", "v", NULL, all }, { "race", "v", NULL, race }, { "any", "v", NULL, any },
 		    { "allSettled", "v", NULL, all_settled }, { "allNull", "", NULL, all_null }, { "allWatched", "v", NULL, all_watched },
@@ -355,12 +375,12 @@ static const vat_kind Root = { "Root", sizeof(root),
 		    { "ring", "", NULL, ring_settle }, { "listed", "", NULL, listed }, { "heavy", "riib", NULL, heavy },
 		    { "pipe", "", NULL, new_pipe }, { "read", "r", NULL, read_all }, { "readUnnamed", "r", NULL, read_unnamed },
 		    { "readWrong", "r", NULL, read_wrong }, { "write", "r", NULL, write_some }, { "producing", "", NULL, producing },
-		    { "doneOutside", "", NULL, done_outside }, { "sink", "", NULL, make_sink }),
+		    { "doneOutside", "", NULL, done_outside }, { "sink", "", NULL, make_sink }, { "split", "", NULL, make_split }),
 	VAT_CONTINUATIONS({ "logged", "v", NULL, logged }, { "size", "v", NULL, size }, { "quiet", NULL, NULL, quiet },
 			  { "item", "v", NULL, item }, { "end", "v", NULL, end }, { "failed", "v", NULL, failed },
 			  { "produce", "v", NULL, produce }, { "stopped", "v", NULL, stopped }) };
 
-static const vat_program program = { (const vat_kind *const[]){ &Root, &Sink, NULL } };
+static const vat_program program = { (const vat_kind *const[]){ &Root, &Sink, &Split, NULL } };
 
 static void serve(const void *arg)
 {
@@ -777,6 +797,25 @@ static void test_producer_durable(void **state)
 	assert_string_equal(message(k, "o+d2.2", "p-3", NEXT_(""), ""), "resolve p-3 " DONE(NOTHING));
 }
 
+static void test_facets(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	ask(k, "p-1", "#[\"split\",[]]", "");
+	char *facet = strdup(strstr(strstr(k->said, "resolve p-1"), " o+d") + 1);
+	facet[strcspn(facet, "\n")] = 0;
+	assert_non_null(strstr(message(k, facet, "p-2", "#[\"read\",[\"$0\"]]", "o-1"), "send o-1 p+1 " NEXT_(NOTHING)));
+	char *reader = strdup(strstr(strstr(k->said, "resolve p-2"), " o+d") + 1);
+	reader[strcspn(reader, "\n")] = 0;
+	kill_vat(k);
+	start(k);
+	assert_non_null(strstr(notify(k, "p+1", 0, ITEM("1"), ""), "send o-1 p+1001 " NEXT_(NOTHING)));
+	assert_non_null(strstr(message(k, reader, "p-3", NEXT_(""), ""), "resolve p-3 " ITEM("1")));
+	assert_non_null(strstr(k->logged, "split 1"));
+	free(facet);
+	free(reader);
+}
+
 /* V5, P8: an own promise dies with the process, and the durable object's catch in the next incarnation hears of it. */
 static void test_restarted_own(void **state)
 {
@@ -799,7 +838,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, vat_kernel_setup, vat_kernel_teardown)
 		T(test_all), T(test_race_any_settled), T(test_own_combined), T(test_great_numbers), T(test_rings), T(test_named_again),
 		T(test_pipe), T(test_pipe_writer_ends), T(test_pipe_reader_ends), T(test_pipe_limit), T(test_pipe_dropped),
-		T(test_each), T(test_write), T(test_producer), T(test_each_durable), T(test_producer_durable), T(test_restarted_own),
+		T(test_each), T(test_write), T(test_producer), T(test_each_durable), T(test_producer_durable), T(test_restarted_own), T(test_facets),
 	};
 	return cmocka_run_group_tests_name("vatpromise", tests, NULL, NULL);
 }
