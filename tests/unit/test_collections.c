@@ -1345,6 +1345,8 @@ static void test_corrupt(void **state)
 	corrupt(k, one, "1", "get", "0,1", "fbff0000000000000\" is corrupt");
 	corrupt(k, one, "#[", "get", "0,1", "is corrupt");
 	corrupt(k, one, "#1\nx-4", "set", "0,1,2", "is corrupt");
+	corrupt(k, one, "#1\no+4", "set", "0,1,2", "is corrupt");
+	corrupt(k, "r0000000000000004", "#1", "walk", "0,\"keys\",{}", "is corrupt");
 	corrupt(k, one, "#1\np-4", "set", "0,1,2", "is corrupt");
 	corrupt(k, one, "#\"$0\"\no+d9.9", "delete", "0,1", "corrupt");
 	corrupt(k, one, "#\"$0\"\no-4", "delete", "0,1", "corrupt");	/* never counted */

@@ -520,7 +520,7 @@ void store_close(vat *v);
 
 /*
  * Named by the store: find or make; borrowed for the crank. Not for the weak keys of a collection: an import is taken
- * for one that is still held in our clist.
+ * for one that is still held in our clist. NULL: an object that dies with its incarnation, and is none of this one.
  */
 vat_ref *store_ref(vat *v, vref_t vref);
 

@@ -357,8 +357,10 @@ static bool get_ref(vat *v, struct source *s, struct encoder *e)
 	vref_t vref;
 	if (!get_bits(s, &vref.bits) || vref_is_promise(vref) || !vref_is_legal(vref))
 		return false;
-	encode_ref(v, e, store_ref(v, vref));
-	return true;
+	vat_ref *r = store_ref(v, vref);
+	if (r)
+		encode_ref(v, e, r);
+	return r;
 }
 
 static bool get_key(vat *v, struct source *s, struct encoder *e, unsigned depth);

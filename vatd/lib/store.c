@@ -102,6 +102,8 @@ vat_ref *store_ref(vat *v, vref_t vref)
 	if (!r && vref_is_import(vref)) {
 		r = ref_new(v, REF_IMPORT, vref);
 		ref_unsuspect(v, r);	/* something holds it, or else will be said to let go of it */
+	} else if (!r && !vref_is_kept(vref) && vref.bits != VREF_ROOT.bits) {
+		return NULL;
 	} else if (!r) {
 		r = ref_own(v, vref);
 	}
@@ -118,7 +120,8 @@ static void read_slots(vat *v, const char *key, char *p, struct vat_value *value
 	vat_ref **slots = NULL;
 	for (char *save, *word = strtok_r(p, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
 		vref_t vref;
-		if (!vref_parse(word, strlen(word), &vref) || vref_is_promise(vref))
+		vat_ref *r = vref_parse(word, strlen(word), &vref) && !vref_is_promise(vref) ? store_ref(v, vref) : NULL;
+		if (!r)
 			vat_die(v, "the vatstore's \"%s\" is corrupt", key);
 		if (n == size) {
 			vat_ref **more = arena_get(v, (size * 2 + 4) * sizeof(*more));
@@ -127,7 +130,7 @@ static void read_slots(vat *v, const char *key, char *p, struct vat_value *value
 			slots = more;
 			size = size * 2 + 4;
 		}
-		slots[n++] = store_ref(v, vref);
+		slots[n++] = r;
 	}
 	valuep->slots = slots;
 	valuep->n_slots = n;
