@@ -57,7 +57,7 @@ CLI := tools/capstan.c tools/client.c tools/fsck.c tools/output.c \
 CLI_LIBS := -llmdb -ljansson
 
 # The vat library: what a vat links. No store, no broker.
-LIBCAPSTAN := vatd/lib/main.c vatd/lib/crank.c vatd/lib/channel.c vatd/lib/refs.c vatd/lib/sweep.c vatd/lib/clean.c \
+LIBCAPSTAN := vatd/lib/main.c vatd/lib/crank.c vatd/lib/channel.c vatd/lib/refs.c vatd/lib/cache.c vatd/lib/sweep.c vatd/lib/clean.c \
 	vatd/lib/promise.c vatd/lib/wait.c vatd/lib/settled.c vatd/lib/send.c vatd/lib/combine.c vatd/lib/stream.c \
 	vatd/lib/kinds.c vatd/lib/object.c vatd/lib/state.c vatd/lib/store.c vatd/lib/signature.c vatd/lib/value.c vatd/lib/valuetext.c vatd/lib/interface.c vatd/lib/keys.c vatd/lib/collection.c \
 	$(LIB_BASE) $(LIB_WIRE) lib/jtext.c

@@ -658,7 +658,7 @@ static void test_mistakes(void **state)
 			   "(n) can carry it"));
 	assert_string_equal(call(k, "#[\"twice\",[]]", ""), ERROR("Root.twice returned twice"));
 	assert_string_equal(call(k, "#[\"wrongResult\",[]]", ""),
-			    TYPE_ERROR("Root.wrongResult returns \\\"s\\\", where its table says \\\"i\\\""));
+			    TYPE_ERROR("Root.wrongResult returns \\\"s\\\", where its table says \\\"i\\\": the value must be an integer, not a string (\\\"x\\\")"));
 	assert_string_equal(call(k, "#[\"wrongRead\",[5]]", ""),
 			    TYPE_ERROR("Root.wrongRead: argument 1 must be a string, not a number (5)"));
 	assert_string_equal(call(k, "#[\"make\",[-1]]", ""),

@@ -8,6 +8,8 @@
 
 #include "internal.h"
 
+#define KEEP_BYTES	(256u << 10)	/* of a buffer, from one packet to the next */
+
 /* A call on the socket did not go through: is it worth trying again? */
 static bool try_again(vat *v)
 {
@@ -184,6 +186,28 @@ void channel_ask(vat *v, struct wire_frame *answer)
 			}
 		}
 	}
+}
+
+static void trim(struct wire_buf *b)
+{
+	if (b->size <= KEEP_BYTES)
+		return;
+	wire_buf_deinit(b);
+	*b = (struct wire_buf)WIRE_BUF_INIT;
+}
+
+/* After a packet was dealt with: no frame is in hand. */
+void channel_trim(vat *v)
+{
+	if (!v->out.len)
+		trim(&v->out);
+	if (!v->in.total)
+		trim(&v->in.buf);
+	if (!v->reply.total)
+		trim(&v->reply.buf);
+	if (!v->aside.len)
+		trim(&v->aside);
+	trim(&v->taken);
 }
 
 void channel_log(vat *v, uint32_t level, const char *text, size_t len)

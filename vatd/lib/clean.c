@@ -13,8 +13,9 @@
 
 void clean_begin(vat *v)
 {
+	v->clean.calls = CALLS;
 	v->clean.until = v->n_calls + CALLS;
-	v->clean.left = false;
+	v->clean.left = v->clean.done = false;
 }
 
 bool cleaning_is_over(vat *v)
@@ -86,7 +87,8 @@ static void clean_gone(vat *v)
 			r->deferred = true;
 			ref_condemn(v, r);
 		} else if (v->weak && !v->weak->key_gone(v, vref)) {
-			return;		/* this one again in the next crank */
+			v->clean.left = true;	/* this one again in the next crank */
+			return;
 		} else {
 			store_delete(v, key);
 		}
@@ -99,20 +101,34 @@ void ref_bring_out_dead(vat *v)
 	v->clean.bring = true;
 }
 
-void clean(vat *v)
+static void clean_once(vat *v)
 {
 	clean_gone(v);
 	clean_lives(v);
-	if (v->n_condemned)
-		ref_sweep(v);
 	if (v->clean.bring) {
 		settled_free_circles(v);
 		ref_sweep(v);	/* what circles of promises let go */
 		v->n_examine = v->n_suspects;
 		v->clean.clist = !v->top_known;
 		v->clean.bring = false;
+	} else if (v->n_condemned) {
+		ref_sweep(v);
 	}
 	ref_examine(v);
+}
+
+void clean(vat *v)
+{
+	v->clean.until = v->n_calls + v->clean.calls;
+	ref_sweep(v);
+	if (!v->clean.done)
+		clean_once(v);
+	v->clean.done = true;
+	v->clean.calls = v->clean.until > v->n_calls ? v->clean.until - v->n_calls : 0;
+}
+
+void clean_end(vat *v)
+{
 	if (!v->clean.left)
 		return;
 	wire_begin(&v->out, WIRE_WAKE_ME, 0, 0);
@@ -124,4 +140,5 @@ void clean_start(vat *v)
 	bool first = v->incarnation == 1;
 	v->clean = (struct cleaning){ .lives = !first, .gone = !first, .at = VREF_NONE, .gone_at = VREF_NONE };
 	v->top_known = first;
+	clean_begin(v);
 }

@@ -4,6 +4,7 @@
  * none is left), durable state written, unheld references swept, `done`. Nothing outlives it but what
  * somebody holds.
  */
+#include <malloc.h>
 #include <sys/mman.h>
 
 #include "internal.h"
@@ -160,15 +161,24 @@ int vat_throw(vat *v, const char *signature, ...)
 	return -1;
 }
 
-static bool result_fits(const struct call *c, const char *signature)
+/*
+ * The table says what callers can count on. Another signature may give what fits too; a promise always does, and is
+ * the callers' to look at.
+ */
+static bool result_fits(vat *v, const struct call *c, const char *signature, char problem[200])
 {
-	return !c->row || !c->row->result || strcmp(c->row->result, signature) == 0 || strcmp(signature, "r") == 0 ||
-	       strcmp(signature, "v") == 0;
+	const char *wanted = c->row ? c->row->result : NULL;
+	if (!wanted || strcmp(wanted, signature) == 0)
+		return true;
+	vat_ref *single = encoder_single_ref(c->answer);
+	struct vat_value value = encoder_view(c->answer);
+	return (single && single->kind == REF_A_PROMISE) || decode_args(v, &value, true, wanted, NULL, problem);
 }
 
 int vat_return(vat *v, const char *signature, ...)
 {
 	struct call *c = &v->call;
+	char problem[200];
 	va_list ap;
 
 	if (c->failed)
@@ -177,14 +187,14 @@ int vat_return(vat *v, const char *signature, ...)
 		return call_fail(v, "Error", "vat_return() outside a method");
 	if (c->returned)
 		return call_fail(v, "Error", "%s returned twice", call_name(v));
-	if (!result_fits(c, signature))
-		return call_fail(v, "TypeError", "%s returns \"%s\", where its table says \"%s\"", call_name(v), signature,
-				 c->row->result);
 	va_start(ap, signature);
 	encode_one(v, c->answer, *signature ? signature : "u", &ap);
 	va_end(ap);
 	if (c->answer->problem[0])
 		return call_fail(v, "TypeError", "%s: its result: %s", call_name(v), c->answer->problem);
+	if (!result_fits(v, c, signature, problem))
+		return call_fail(v, "TypeError", "%s returns \"%s\", where its table says \"%s\": %s", call_name(v), signature,
+				 c->row->result, problem);
 	c->returned = true;
 	return 0;
 }
@@ -354,10 +364,9 @@ static void crank_end(vat *v)
 		promise_run_turns(v);
 		objects_save(v);
 		settled_emit(v);
-		clean_begin(v);
-		ref_sweep(v);
+		clean(v);
 	} while (v->turns || v->n_again);
-	clean(v);
+	clean_end(v);
 	store_write_dirty(v);
 	refs_evict(v);
 	wire_begin(&v->out, WIRE_DONE, 0, v->delivery);
@@ -372,6 +381,7 @@ static void deliver(vat *v, const struct wire_frame *f)
 {
 	v->delivery = f->delivery;
 	v->crank++;
+	clean_begin(v);
 	if (!v->built && f->type != WIRE_START_VAT)
 		vat_die(v, "%s came before startVat", wire_type_name(f->type));
 	switch (f->type) {
@@ -473,6 +483,7 @@ static bool take_packet(vat *v, int *statusp)
 			return false;
 		}
 	}
+	channel_trim(v);
 	return true;
 }
 
@@ -537,6 +548,9 @@ int vat_serve(int fd, const vat_program *program)
 	static vat *v;	/* the process ends with it: its memory is not worth the walk */
 	int status = 1;
 
+	/* glibc would learn from the first large message to keep so much for ever. */
+	mallopt(M_MMAP_THRESHOLD, 128 << 10);
+	mallopt(M_TRIM_THRESHOLD, 128 << 10);
 	v = vat_open(fd, program, NULL);
 	while (v && vat_take(v, &status))
 		watch_wait(v);

@@ -5,7 +5,8 @@
  *
  *	channel.c	packets: one receive and one send a crank, synchronous reads of the vatstore between
  *	crank.c		deliveries in, methods called, `done` out
- *	refs.c		the table of references; names, holds, exports; the bound of what is cached
+ *	refs.c		the table of references; names, holds, exports
+ *	cache.c		the bound of what is in memory
  *	sweep.c		what nothing holds any more goes, and how the kernel hears of it
  *	clean.c		what earlier incarnations left behind, a little in each crank
  *	promise.c	settling; wait.c: continuations, turns; settled.c: values; send.c; combine.c, stream.c: on top
@@ -264,8 +265,8 @@ struct vat {
 		bool lives, gone, clist;	/* still to do: earlier lives' rows; deletions begun; imports never met */
 		bool bring;		/* bringOutYourDead came */
 		vref_t at, gone_at;	/* where in the clist; in the rows of deletions */
-		uint64_t until;		/* n_calls at which a crank's cleaning ends */
-		bool left;		/* there is more */
+		uint64_t calls, until;	/* so many more in this crank: until n_calls is that */
+		bool left, done;	/* there is more; what is done once in a crank is */
 		uint64_t retired_in;	/* the crank in which the kernel last retired imports */
 	} clean;
 	const struct weak_hooks *weak;
@@ -320,6 +321,7 @@ enum received { RECEIVED, RECEIVED_NOTHING, RECEIVED_END };
 enum received channel_receive(vat *v, const uint8_t **framesp, size_t *lenp);
 /* Ask and wait; the answer's bytes are valid until the next. Deliveries that come first are kept for channel_receive(). */
 void channel_ask(vat *v, struct wire_frame *answer);
+void channel_trim(vat *v);			/* what large messages took is given back */
 void channel_log(vat *v, uint32_t level, const char *text, size_t len);
 __attribute__((noreturn, format(printf, 2, 3))) void vat_die(vat *v, const char *fmt, ...);
 __attribute__((noreturn)) void vat_end(vat *v, int status);	/* without a word */
@@ -370,10 +372,13 @@ void ref_hold_named(vat_ref *r);
 void ref_unhold_named(vat *v, vat_ref *r, bool still);
 bool ref_survives(const vat_ref *r);			/* may stand in what survives a restart */
 const char *ref_describe(vat *v, const vat_ref *r);
-void refs_evict(vat *v);				/* end of crank: the cache is kept within its bound */
+void refs_shrink(vat *v);				/* the table, to what is in it */
 static inline vat_ref *ref_whole(vat_ref *r) { return r->whole ? r->whole : r; }
 /* Durable or virtual: state in the store, memory is a cache. */
 static inline bool vref_is_kept(vref_t r) { return vref_is_durable(r) || vref_is_virtual(r); }
+
+/* cache.c */
+void refs_evict(vat *v);				/* end of crank: what is in memory is kept within its bound */
 
 /* sweep.c */
 void ref_condemn(vat *v, vat_ref *r);
@@ -386,9 +391,10 @@ void ref_retire_exports(vat *v, const struct wire_frame *f);
 void ref_retire_imports(vat *v, const struct wire_frame *f);
 
 /* clean.c */
-void clean_begin(vat *v);				/* end of crank: so much may be spent on what is gone */
+void clean_begin(vat *v);				/* of a crank: so much may be spent on what is gone */
 bool cleaning_is_over(vat *v);				/* in this crank; notes that there is more */
-void clean(vat *v);
+void clean(vat *v);					/* its end; again if that led to more */
+void clean_end(vat *v);					/* asks for another crank, when there is more to do */
 void clean_weak_import(vat *v, vref_t vref);		/* retired: collections hear of it */
 void clean_start(vat *v);
 void ref_bring_out_dead(vat *v);

@@ -8,8 +8,7 @@
  * objects without any of these go when the crank ends; imports go at bringOutYourDead, all at once, because telling
  * the kernel costs a syscall each (sweep.c).
  *
- * What the store knows all about need not be in memory: when entries beyond a bound were made, those that nothing
- * holds and that were not used lately are forgotten, and found again by their name.
+ * What the store knows all about need not be in memory (cache.c).
  *
  * Entries come in slabs and are never given back to the heap: a stale pointer that a method kept finds an entry whose crank
  * is over and which nothing holds, and the vat dies with a sentence instead of corrupting itself. They are used
@@ -17,7 +16,6 @@
  */
 #include "internal.h"
 
-#define CACHE_REFS	4096	/* entries that are no trouble */
 #define RESTING		1024	/* free entries that are not used again yet */
 #define SLAB_REFS	64u	/* entries made at once */
 
@@ -57,7 +55,7 @@ static void table_insert(vat *v, vat_ref *r)
 	v->n_table++;
 }
 
-static void table_shrink(vat *v)
+void refs_shrink(vat *v)
 {
 	size_t size = v->table_size;
 	while (size > 64 && v->n_table * 8 < size)
@@ -443,62 +441,4 @@ const char *ref_describe(vat *v, const vat_ref *r)
 		return arena_printf(v, "an object of kind %s, which %s", kind->name,
 				    kind->is_virtual ? "is virtual" : "has no state table");
 	return "an object";
-}
-
-/* --- the bound ------------------------------------------------------------------------------------ */
-
-/* Nobody has it in hand, and nothing is under way with it. */
-static bool is_idle(const vat *v, const vat_ref *r, uint64_t before)
-{
-	if (r->condemned || r->suspect || r->deferred || r->crank >= before || r == v->root)
-		return false;
-	for (const vat_ref *f = r->facets; f; f = f->next_facet)
-		if (f->crank >= before)
-			return false;
-	return true;
-}
-
-/* What names it in memory needs its entry, not its state: else a chain of objects would keep each other. */
-static bool may_be_put_away(const vat *v, const vat_ref *r, uint64_t before)
-{
-	return r->object && vref_is_kept(r->vref) && r->n_holds == r->n_named && !r->object->touched && is_idle(v, r, before);
-}
-
-/* All about it is in the store. */
-static bool may_be_forgotten(const vat *v, const vat_ref *r, uint64_t before)
-{
-	return !r->n_holds && !r->object && !r->whole && is_idle(v, r, before) &&
-	       (r->kind == REF_IMPORT || (r->kind == REF_LOCAL && vref_is_kept(r->vref)));
-}
-
-/* What was last used before that crank: first objects, because they name others; then entries. */
-static void forget_idle(vat *v, uint64_t before)
-{
-	vat_ref **idle = arena_get(v, v->n_table * sizeof(*idle));
-	size_t n = 0;
-
-	for (size_t i = 0; i < v->table_size; i++)
-		if (v->table[i] && may_be_put_away(v, v->table[i], before))
-			idle[n++] = v->table[i];
-	while (n)	/* fini of one may take another into hand */
-		if (may_be_put_away(v, idle[--n], before))
-			object_unload(v, idle[n]->object);
-	for (size_t i = 0; i < v->table_size; i++)
-		if (v->table[i] && may_be_forgotten(v, v->table[i], before))
-			idle[n++] = v->table[i];
-	while (n)
-		ref_free(v, idle[--n]);
-}
-
-void refs_evict(vat *v)
-{
-	if (v->n_table < v->evict_at || v->n_table < CACHE_REFS)
-		return;
-	forget_idle(v, v->evicted + (v->crank - v->evicted) / 2 + 1);	/* half of the time since the last look */
-	if (v->n_table > CACHE_REFS / 2)
-		forget_idle(v, v->crank);
-	table_shrink(v);
-	v->evicted = v->crank;
-	/* As many must be made again before the next look: so each entry pays for a bounded number of looks. */
-	v->evict_at = v->n_table * 2 > CACHE_REFS ? v->n_table * 2 : CACHE_REFS;
 }
