@@ -174,7 +174,7 @@ LINK_test_vatthen := $(VATLIB)
 # Tests of vats by the test library, as their authors write them. PROGRAMS_<test>: programs of vatd/examples in them, each
 # named NAME_program.
 KIT_TESTS := test_kit test_watch test_mint
-KIT_TESTS += test_newcomer test_streams
+KIT_TESTS += test_newcomer test_streams test_keeping
 UNIT_TESTS += $(KIT_TESTS)
 PROGRAMS_test_kit := alice bob carol
 PROGRAMS_test_mint := mint buyer seller
