@@ -54,12 +54,9 @@ static int read_one(struct channel *c)
 	enum wire_error e;
 	int r;
 
-	/* No control buffer: descriptors that a vat may have attached are dropped by the kernel. */
-	struct iovec iov = { packet_in, sizeof(packet_in) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-
+	/* No control buffer: descriptors that a vat may have attached are dropped by the kernel. The length is the packet's own. */
 	do
-		n = recvmsg(c->source.fd, &msg, MSG_DONTWAIT);
+		n = recv(c->source.fd, packet_in, sizeof(packet_in), MSG_DONTWAIT | MSG_TRUNC);
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return READ_EMPTY;
@@ -93,7 +90,7 @@ static int read_one(struct channel *c)
 		return r < 0 ? r : READ_CLOSED;
 	}
 	c->n_in += n;
-	if ((msg.msg_flags & MSG_TRUNC) || n > (ssize_t)WIRE_MAX_PACKET)
+	if (n > (ssize_t)WIRE_MAX_PACKET)
 		e = WIRE_E_SIZE;
 	else
 		e = wire_join(&c->joiner, packet_in, n, WIRE_TO_KERNEL, &frames, &len);

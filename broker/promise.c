@@ -400,7 +400,7 @@ static int settle_one(struct kernel *k, struct settle_task *t)
 {
 	kref_t ref = t->promise, shared = KREF_NONE;
 	struct row_promise row;
-	bool host;
+	bool host, waiting;
 	int r;
 
 	r = load_known(k, ref, &row);
@@ -426,6 +426,7 @@ static int settle_one(struct kernel *k, struct settle_task *t)
 	if (r < 0)
 		return r;
 	host = row.flags & PROMISE_F_HOST;
+	waiting = row.n_waiting;
 	row.state = t->state;
 	row.flags = t->flags;
 	row.link = shared.bits;
@@ -439,7 +440,7 @@ static int settle_one(struct kernel *k, struct settle_task *t)
 	if (r < 0)
 		return r;
 	r = settle_forwarders(k, ref);
-	if (r < 0)
+	if (r < 0 || !waiting)
 		return r;
 	return router_resend_waiting(k, ref, ref);
 }
@@ -599,20 +600,21 @@ int promise_delete(struct kernel *k, kref_t ref, const struct row_promise *row)
 	assert(row->n_refs == 0 && row->n_waiting == 0);
 	switch (row->state) {
 	case PROMISE_FULFILLED:
-	case PROMISE_REJECTED:
+	case PROMISE_REJECTED:	/* who had subscribed was told */
 		r = row->link ? promise_ref(k, (kref_t){ row->link }, -1) : release_value(k, ref);
 		break;
 	case PROMISE_FORWARDED:
 		r = mark_forward(k, (kref_t){ row->link }, ref, false);
+		if (r >= 0)
+			r = drop_subscribers(k, ref);
 		break;
 	case PROMISE_UNRESOLVED:
 		if (row->decider)
 			r = mark_decided(k, (endpoint_t){ row->decider }, ref, false);
+		if (r >= 0)
+			r = drop_subscribers(k, ref);
 		break;
 	}
-	if (r < 0)
-		return r;
-	r = drop_subscribers(k, ref);
 	if (r < 0)
 		return r;
 	r = store_del(k->store, T_PROMISE, key, key_u64(key, ref.bits));

@@ -38,13 +38,24 @@ struct page {
 	struct page *children[];	/* PAGE_MAX of them when height > 0 */
 };
 
-struct omap { struct page *root; size_t count; };
-
 struct key { const uint8_t *data; size_t len; uint64_t hi, lo; };
 
 /* The way from the root to a place in a leaf: step h is at height h. */
 struct step { struct page *page; uint32_t i; };
 struct path { struct step steps[HEIGHT_MAX]; };
+
+/*
+ * The last way that was gone is kept: a row is mostly read, then written, then perhaps deleted, with nothing of its table
+ * between. It holds until an item comes or goes. Only keys that their heads tell apart are remembered.
+ */
+struct omap {
+	struct page *root;
+	size_t count;
+	struct path path;
+	bool known, found;	/* `path` leads to the key of these: it is there, or belongs there */
+	size_t len;
+	uint64_t hi, lo;
+};
 
 static struct key key_make(const void *data, size_t len)
 {
@@ -129,19 +140,27 @@ static uint32_t page_rank(const struct page *p, const struct key *k, bool *equal
 }
 
 /* Find the place of `k`: where it is, or where it belongs. */
-static bool descend(const struct omap *m, const struct key *k, struct path *path)
+static bool descend(struct omap *m, const struct key *k)
 {
 	struct page *p = m->root;
 	bool equal;
 
+	if (m->known && m->hi == k->hi && m->lo == k->lo && m->len == k->len)
+		return m->found;
 	for (;;) {
 		uint32_t rank = page_rank(p, k, &equal);
 
-		path->steps[p->height] = (struct step){ p, p->height > 0 && !equal && rank > 0 ? rank - 1 : rank };
+		m->path.steps[p->height] = (struct step){ p, p->height > 0 && !equal && rank > 0 ? rank - 1 : rank };
 		if (p->height == 0)
-			return equal;
-		p = p->children[path->steps[p->height].i];
+			break;
+		p = p->children[m->path.steps[p->height].i];
 	}
+	m->known = k->len <= HEAD;
+	m->found = equal;
+	m->len = k->len;
+	m->hi = k->hi;
+	m->lo = k->lo;
+	return equal;
 }
 
 static struct page *page_new(uint32_t height)
@@ -185,10 +204,12 @@ static struct item *item_new(const struct key *k, const void *val, size_t len, b
 }
 
 /* Tell the parents that the page at height h begins with `e` now. */
-static void first_changed(const struct omap *m, struct path *path, uint32_t h, struct entry e)
+static void first_changed(struct omap *m, uint32_t h, struct entry e)
 {
-	for (; path->steps[h].i == 0 && h < m->root->height; h++)
-		path->steps[h + 1].page->entries[path->steps[h + 1].i] = e;
+	const struct step *steps = m->path.steps;
+
+	for (; steps[h].i == 0 && h < m->root->height; h++)
+		steps[h + 1].page->entries[steps[h + 1].i] = e;
 }
 
 static void page_insert(struct page *p, uint32_t at, struct entry e, struct page *child)
@@ -236,12 +257,12 @@ static struct page *page_split(struct page *p, struct page *right, uint32_t at, 
 	return right;
 }
 
-/* The pages that an insertion at this path will split off, allocated ahead; [0] is the leaf's. */
-static int spares_new(const struct omap *m, const struct path *path, struct page *spares[HEIGHT_MAX])
+/* The pages that an insertion here will split off, allocated ahead; [0] is the leaf's. */
+static int spares_new(const struct omap *m, struct page *spares[HEIGHT_MAX])
 {
 	uint32_t h, n = 0;
 
-	for (h = 0; h <= m->root->height && path->steps[h].page->n == PAGE_MAX; h++)
+	for (h = 0; h <= m->root->height && m->path.steps[h].page->n == PAGE_MAX; h++)
 		n++;
 	if (h > m->root->height && n > 0)
 		n++;	/* the root itself splits: one more, above it */
@@ -258,19 +279,23 @@ static int spares_new(const struct omap *m, const struct path *path, struct page
 	return error_origin(ENOMEM);
 }
 
-static int insert(struct omap *m, struct path *path, const struct key *k, struct item *item)
+static int insert(struct omap *m, const struct key *k, struct item *item)
 {
 	struct entry e = { k->hi, k->lo, item };
 	struct page *child = NULL, *spares[HEIGHT_MAX];
-	uint32_t h, at = path->steps[0].i;
+	const struct step *steps = m->path.steps;
+	uint32_t h, at = steps[0].i;
 	int r;
 
-	r = spares_new(m, path, spares);
+	r = spares_new(m, spares);
 	if (r < 0)
 		return r;
-	first_changed(m, path, 0, e);
+	/* Where nothing splits the way is still the same. */
+	m->known = k->len <= HEAD && steps[0].page->n < PAGE_MAX;
+	m->found = true;
+	first_changed(m, 0, e);
 	for (h = 0; h <= m->root->height; h++) {
-		struct page *p = path->steps[h].page;
+		struct page *p = steps[h].page;
 
 		if (p->n < PAGE_MAX) {
 			page_insert(p, at, e, child);
@@ -278,7 +303,7 @@ static int insert(struct omap *m, struct path *path, const struct key *k, struct
 		}
 		child = page_split(p, spares[h], at, e, child);
 		e = child->entries[0];
-		at = h < m->root->height ? path->steps[h + 1].i + 1 : 0;
+		at = h < m->root->height ? steps[h + 1].i + 1 : 0;
 	}
 	if (h > m->root->height) {
 		page_insert(spares[h], 0, m->root->entries[0], m->root);
@@ -293,13 +318,12 @@ int omap_put(struct omap *m, const void *key, size_t key_len, const void *val, s
 {
 	struct key k = key_make(key, key_len);
 	struct item *item, *old;
-	struct path path;
-	bool found;
+	struct entry *at;
 	int r;
 
 	assert(!dead || len == 0);
-	found = descend(m, &k, &path);
-	old = found ? path.steps[0].page->entries[path.steps[0].i].item : NULL;
+	at = descend(m, &k) ? &m->path.steps[0].page->entries[m->path.steps[0].i] : NULL;
+	old = at ? at->item : NULL;
 	if (old && len <= old->room) {
 		item_set(old, val, len, dead);
 		return 0;
@@ -308,12 +332,12 @@ int omap_put(struct omap *m, const void *key, size_t key_len, const void *val, s
 	if (!item)
 		return error_origin(ENOMEM);
 	if (old) {
-		path.steps[0].page->entries[path.steps[0].i].item = item;
-		first_changed(m, &path, 0, path.steps[0].page->entries[path.steps[0].i]);
+		at->item = item;
+		first_changed(m, 0, *at);
 		free(old);
 		return 0;
 	}
-	r = insert(m, &path, &k, item);
+	r = insert(m, &k, item);
 	if (r < 0)
 		free(item);
 	return r;
@@ -364,27 +388,28 @@ static void page_delete(struct page *p, uint32_t at)
 void omap_remove(struct omap *m, const void *key, size_t key_len)
 {
 	struct key k = key_make(key, key_len);
-	struct path path;
+	struct step *steps = m->path.steps;
 	bool again = true;
 
-	if (!descend(m, &k, &path))
+	if (!descend(m, &k))
 		return;
-	free(path.steps[0].page->entries[path.steps[0].i].item);
+	free(steps[0].page->entries[steps[0].i].item);
+	m->known = false;
 	m->count--;
 	for (uint32_t h = 0; again; h++) {
-		struct page *p = path.steps[h].page;
+		struct page *p = steps[h].page;
 
-		page_delete(p, path.steps[h].i);
+		page_delete(p, steps[h].i);
 		again = false;
 		if (p->n > 0)
-			first_changed(m, &path, h, p->entries[0]);
+			first_changed(m, h, p->entries[0]);
 		if (h == m->root->height)
 			break;
 		if (p->n == 0) {
 			page_free(p);
 			again = true;
 		} else if (p->n < PAGE_MIN) {
-			again = page_merge(&path, h);
+			again = page_merge(&m->path, h);
 		}
 	}
 	while (m->root->height > 0 && m->root->n == 1) {
@@ -398,23 +423,21 @@ void omap_remove(struct omap *m, const void *key, size_t key_len)
 const struct omap_node *omap_find(struct omap *m, const void *key, size_t key_len)
 {
 	struct key k = key_make(key, key_len);
-	struct path path;
 
-	if (!descend(m, &k, &path))
+	if (!descend(m, &k))
 		return NULL;
-	return &path.steps[0].page->entries[path.steps[0].i].item->node;
+	return &m->path.steps[0].page->entries[m->path.steps[0].i].item->node;
 }
 
 const struct omap_node *omap_next(struct omap *m, const void *key, size_t key_len, bool or_equal)
 {
 	struct key k = key_make(key, key_len);
-	struct path path;
 	struct page *p;
 	uint32_t i;
 
-	i = descend(m, &k, &path) && !or_equal;
-	p = path.steps[0].page;
-	i += path.steps[0].i;
+	i = descend(m, &k) && !or_equal;
+	p = m->path.steps[0].page;
+	i += m->path.steps[0].i;
 	if (i == p->n) {
 		p = p->next;
 		i = 0;
@@ -486,6 +509,7 @@ void omap_clear(struct omap *m)
 	}
 	first->n = 0;
 	first->next = NULL;
+	m->known = false;
 	m->count = 0;
 }
 

@@ -380,11 +380,70 @@ static void test_no_memory_for_split(void **state)
 	omap_free(m);
 }
 
+/* The number under its own key, eight bytes or sixteen; -1: none. */
+static int64_t number_at(struct omap *m, uint64_t n, size_t key_len)
+{
+	uint8_t key[16] = { 0 };
+	const struct omap_node *node;
+	int64_t got;
+
+	put_be64(key, n);
+	node = omap_find(m, key, key_len);
+	if (!node)
+		return -1;
+	assert_memory_equal(node->key, key, key_len);
+	memcpy(&got, node->val, sizeof(got));
+	return got;
+}
+
+static void put_number(struct omap *m, uint64_t n, size_t key_len, int64_t v)
+{
+	uint8_t key[16] = { 0 };
+
+	put_be64(key, n);
+	assert_int_equal(omap_put(m, key, key_len, &v, sizeof(v), false), 0);
+}
+
+/* The same key again and again, whatever became of the pages on the way to it: added, split, replaced, removed. */
+static void test_same_key_again(void **state)
+{
+	const unsigned n = 3000;
+	unsigned order, i;
+
+	(void)state;
+	for (order = 0; order < 3; order++) {
+		struct omap *m = omap_new();
+
+		random_state = 42;
+		for (i = 0; i < n; i++) {
+			uint64_t k = order == 0 ? i : order == 1 ? n - i : rnd(1u << 20);
+			uint8_t key[8];
+
+			put_number(m, k, 8, i);
+			assert_int_equal(number_at(m, k, 8), i);
+			assert_int_equal(number_at(m, k, 16), -1);	/* the same head, another length */
+			put_number(m, k, 8, i + 1);
+			assert_int_equal(number_at(m, k, 8), i + 1);
+			put_be64(key, k);
+			omap_remove(m, key, 8);
+			assert_int_equal(number_at(m, k, 8), -1);
+			omap_remove(m, key, 8);
+			put_number(m, k, 8, i + 2);
+			assert_int_equal(number_at(m, k, 8), i + 2);
+		}
+		omap_clear(m);
+		assert_int_equal(omap_count(m), 0);
+		assert_int_equal(number_at(m, n - 1, 8), -1);
+		omap_free(m);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_same_key_again),
 		cmocka_unit_test(test_stable),
 		cmocka_unit_test(test_alias),
 		cmocka_unit_test(test_no_memory),
