@@ -10,7 +10,7 @@
 #include "internal.h"
 
 /* What one crank may spend on naming settled promises again; the kernel's limits on a crank leave this and more. */
-#define AGAIN_BYTES	(48u << 20)
+#define AGAIN_BYTES	(40u << 20)
 #define AGAIN_THINGS	40000u		/* promises and the references in their values */
 #define FRAME_ROOM	(WIRE_MAX_FRAME - 64)
 

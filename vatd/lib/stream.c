@@ -8,6 +8,8 @@
 
 #define MAX_WAITING	1000u		/* calls at one end that the other has not taken */
 #define MAX_BYTES	(32u << 20)	/* of their values */
+#define REPEATED	16384u		/* bytes of a reason that all of them are told, and its references */
+#define REPEATED_SLOTS	16u
 
 static const char undefined_text[] = "\"#undefined\"";
 static const struct vat_value undefined = { undefined_text, undefined_text + sizeof(undefined_text) - 1, NULL, 0 };
@@ -104,14 +106,23 @@ static void answer_waiting(vat *v, struct waiting *w, bool rejected, const struc
 	waiting_done_with(v, w);
 }
 
+/* A reason may be as long as a message can be, and a thousand such are more than a crank may say. */
+static bool is_repeatable(const struct vat_value *reason)
+{
+	return (size_t)(jtext_skip(reason->at, reason->end) - reason->at) <= REPEATED && reason->n_slots <= REPEATED_SLOTS;
+}
+
 /* Both ends are done: those that wait hear it, the first of them (all, when it is a reason for a writer) with the value. */
 static void finish(vat *v, struct pipe *p, bool is_reason, const struct vat_value *value)
 {
+	static const char text[] = "{\"#error\":\"the stream's reader ended it, with a reason too long to repeat\",\"name\":\"Error\"}";
+	static const struct vat_value ended = { text, text + sizeof(text) - 1, NULL, 0 };
+	const struct vat_value *repeated = is_repeatable(value) ? value : &ended;
 	bool first = true;
 	p->done = true;
 	for (struct waiting *w; (w = take_waiting(p)); first = false) {
 		bool rejected = is_reason && w->op == NEXT && (first || p->side == WRITER);
-		answer_waiting(v, w, rejected, rejected || (first && !is_reason) ? value : &undefined, true);
+		answer_waiting(v, w, rejected, first && (rejected || !is_reason) ? value : rejected ? repeated : &undefined, true);
 	}
 }
 
@@ -325,13 +336,6 @@ static bool continuation_is_there(vat *v, const char *what, const struct object 
 
 /* --- reading to the end --------------------------------------------------------------------------- */
 
-static void each_ask(vat *v, each *self)
-{
-	vat_ref *answer = vat_call(v, self->here ? self->here : self->reader, "next", "u");
-	vat_when(v, answer, self, "got");
-	vat_catch(v, answer, self, "broke");
-}
-
 /* Nothing waits for the loop any more, and so it goes. */
 static void each_finish(vat *v, each *self)
 {
@@ -352,11 +356,29 @@ static void each_fail(vat *v, each *self, const struct vat_value *reason)
 	each_finish(v, self);
 }
 
+/* NULL: it was of an earlier incarnation. */
+static vat_ref *each_reader(const each *self)
+{
+	return self->here ? self->here : self->reader;
+}
+
 /* It failed on this side: the other is told. */
 static void each_stop(vat *v, each *self, const struct vat_value *reason)
 {
-	vat_tell(v, self->here ? self->here : self->reader, "throw", "v", reason);
+	if (each_reader(self))
+		vat_tell(v, each_reader(self), "throw", "v", reason);
 	each_fail(v, self, reason);
+}
+
+static void each_ask(vat *v, each *self)
+{
+	if (!each_reader(self)) {
+		each_fail(v, self, vat_value_new(v, "e", "Error", "the stream ended with a restart of this vat"));
+		return;
+	}
+	vat_ref *answer = vat_call(v, each_reader(self), "next", "u");
+	vat_when(v, answer, self, "got");
+	vat_catch(v, answer, self, "broke");
 }
 
 static void each_take(vat *v, each *self, const struct vat_value *value)
