@@ -236,6 +236,20 @@ VAT_METHOD(root, take)
 	vat_value *value;
 	return vat_baggage_get(v, "x", "v", &value) ? vat_return(v, "v", value) : 0;
 }
+/* A thousand names that are not there, and a thousand that are. */
+VAT_METHOD(root, names)
+{
+	int64_t from;
+	char name[40];
+	vat_read(v, "i", &from);
+	for (int64_t i = from; i < from + 1000; i++) {
+		snprintf(name, sizeof(name), "absent %lld", (long long)i);
+		vat_baggage_has(v, name);
+		snprintf(name, sizeof(name), "there %lld", (long long)i);
+		vat_baggage_set(v, name, "[ir]", i, vat_self(v));
+	}
+	return vat_return(v, "i", (int64_t)v->n_baggage);
+}
 VAT_METHOD(root, forget)
 {
 	vat_baggage_delete(v, "x");
@@ -308,7 +322,7 @@ VAT_METHOD(root, entries) { return vat_return(v, "[ii]", (int64_t)v->n_table, (i
 
 static const vat_kind Root = { "Root", sizeof(root), VAT_INIT(root_init),
 	VAT_METHODS({ "make", "s?i", NULL, make }, { "makeSlow", "", NULL, make_slow },
-		    { "makeWith", "v", NULL, make_with }, { "missing", "v", NULL, missing }, { "count", "v", "i", count }, { "chain", "si?r", NULL, chain },
+		    { "makeWith", "v", NULL, make_with }, { "missing", "v", NULL, missing }, { "count", "v", "i", count }, { "names", "i", "i", names }, { "chain", "si?r", NULL, chain },
 		    { "many", "sii", NULL, many }, { "keep", "r", NULL, keep }, { "kept", "", NULL, kept },
 		    { "unkeep", "", NULL, unkeep }, { "steal", "r", NULL, steal }, { "useStolen", "", NULL, use_stolen },
 		    { "releaseStolen", "", NULL, release_stolen }, { "put", "v", NULL, put }, { "take", "", NULL, take },
@@ -499,7 +513,7 @@ static void test_kind_changed(void **state)
 	assert_string_equal(start_vat(k, serve, &pf, ""), "set kind.Handful 2 n:i64 label:str; virtual\n"
 			    "delete life.1.exported.o+v2.2\ndelete life.1.object.o+v2.2");
 	assert_string_equal(message(k, "o+d1.1:0", "p-1", "#[\"deposit\",[1]]", ""),
-			    ERROR("the target is not an object of this vat any more"));
+			    ERROR("the target's kind is not in the vat's program any more"));
 }
 
 static void test_wrong_kinds(void **state)
@@ -771,6 +785,25 @@ static void test_bound(void **state)
 	assert_string_equal(collect(k, WIRE_DROP_EXPORTS, "o+d1.17 o+v2.2017"), "retireExports o+d1.17\nretireExports o+v2.2017");
 	assert_null(store_text(k, "object.o+d1.17"));
 	assert_null(store_text(k, "life.1.object.o+v2.2017"));
+}
+
+/* Names that callers choose do not pile up in memory. */
+static void test_baggage_bound(void **state)
+{
+	struct vat_kernel *k = *state;
+	start(k);
+	k->quiet = true;
+	for (unsigned i = 0; i < 3; i++) {
+		char body[60];
+		snprintf(body, sizeof(body), "#[\"names\",[%u]]", i * 1000);
+		assert_string_equal(call(k, body, ""), "resolve p-1 #2000");
+	}
+	call(k, "#[\"put\",[[\"$0\"]]]", "o-4");
+	call(k, "#[\"names\",[0]]", "");
+	assert_string_equal(call(k, "#[\"take\",[]]", ""), "resolve p-1 #[\"$0\"] o-4");
+	assert_string_equal(collect(k, WIRE_BRING_OUT_YOUR_DEAD, ""), "");
+	call(k, "#[\"forget\",[]]", "");
+	assert_string_equal(collect(k, WIRE_BRING_OUT_YOUR_DEAD, ""), "dropImports o-4\nretireImports o-4");
 }
 
 /* A pointer kept past its crank finds the entry free, or at rest: a sentence, and no other object. */
@@ -1067,7 +1100,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, vat_kernel_setup, vat_kernel_teardown)
 		T(test_facets), T(test_facets_collected), T(test_facets_ephemeral), T(test_kind_changed), T(test_wrong_kinds),
 		T(test_many_facets), T(test_virtual), T(test_virtual_restart), T(test_virtual_holds_ephemeral),
-		T(test_virtual_facets), T(test_any_value), T(test_refused), T(test_bound), T(test_stale), T(test_held),
+		T(test_virtual_facets), T(test_any_value), T(test_refused), T(test_bound), T(test_baggage_bound), T(test_stale), T(test_held),
 #ifndef __SANITIZE_ADDRESS__
 		T(test_arena),
 #endif

@@ -301,7 +301,9 @@ static bool run_message(vat *v, vat_ref *target, const struct wire_frame *f, str
 		return false;
 	}
 	if (!o) {
-		encode_error(answer, "Error", "the target is not an object of this vat any more");
+		bool known = !target || !vref_is_kept(target->vref) || kind_row_of(v, target->vref);
+		encode_error(answer, "Error", known ? "the target is not an object of this vat any more" :
+			     "the target's kind is not in the vat's program any more");
 		return false;
 	}
 	const vat_method *row = object_method_as(o, target, name);
@@ -368,6 +370,7 @@ static void crank_end(vat *v)
 	} while (v->turns || v->n_again);
 	clean_end(v);
 	store_write_dirty(v);
+	store_trim(v);
 	refs_evict(v);
 	wire_begin(&v->out, WIRE_DONE, 0, v->delivery);
 	wire_put_bytes(&v->out, NULL, 0);

@@ -211,6 +211,7 @@ struct baggage {			/* one cached name */
 	char name[];
 };
 #define BAGGAGE_BUCKETS	64
+#define BAGGAGE_CACHED	1024	/* names; callers may choose them, and ask for ones that are not there */
 
 struct arena_chunk { struct arena_chunk *next; size_t used, size; bool mapped; _Alignas(16) char data[]; };
 struct ref_slab;
@@ -302,6 +303,7 @@ struct vat {
 	unsigned n_scratch;
 
 	struct baggage *baggage[BAGGAGE_BUCKETS];
+	size_t n_baggage;
 
 	struct watch *watches;
 	size_t n_watches;
@@ -522,6 +524,7 @@ void store_count_passing(vat *v, vat_ref *r, int change);
 bool store_names(vat *v, vat_ref *r);					/* any value does */
 void store_write_dirty(vat *v);
 void store_mark_dirty(vat *v, vat_ref *r);
+void store_trim(vat *v);				/* end of crank: the cache of baggage is bounded */
 void store_close(vat *v);
 
 /*

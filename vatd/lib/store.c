@@ -302,15 +302,30 @@ static void tally_write(vat *v, vat_ref *r, bool lasting)
 	t->there = t->n;
 }
 
-void store_close(vat *v)
+/* What is cached of the baggage; `still`: the vat goes on. */
+static void baggage_drop(vat *v, bool still)
 {
 	for (size_t i = 0; i < BAGGAGE_BUCKETS; i++)
 		for (struct baggage *b; (b = v->baggage[i]);) {
 			v->baggage[i] = b->next;
+			for (size_t k = 0; still && k < b->n_slots; k++)
+				ref_unhold_named(v, b->slots[k], true);
 			free(b->text);
 			free(b->slots);
 			free(b);
 		}
+	v->n_baggage = 0;
+}
+
+void store_trim(vat *v)
+{
+	if (v->n_baggage > BAGGAGE_CACHED)
+		baggage_drop(v, true);
+}
+
+void store_close(vat *v)
+{
+	baggage_drop(v, false);
 }
 
 void store_write_dirty(vat *v)
@@ -374,6 +389,7 @@ static struct baggage *baggage_find(vat *v, const char *name)
 	memcpy(b->name, name, len);
 	b->next = *head;
 	*head = b;
+	v->n_baggage++;
 	struct vat_value value;
 	if (store_get_value(v, baggage_key(v, name), &value))
 		baggage_fill(v, b, &value);
