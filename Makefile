@@ -70,7 +70,7 @@ KIT_KERNEL := vatd/test/kernel.c broker/methods.c $(LIB_CHECK) # and KERNEL, bel
 KIT_VATS = vatd/test/vat_test.c $(filter-out vatd/lib/main.c,$(LIBCAPSTAN))
 
 # Example and test vats: one static program per source.
-EXAMPLE_VATS := alice bob carol counter mint buyer seller table philosopher room member membrane plugin journal filter watcher
+EXAMPLE_VATS := alice bob carol counter mint buyer seller table fork philosopher room member membrane plugin journal filter watcher
 TEST_VATS := caller
 TEST_VATS += hostile visitor keeper
 TEST_VATS += waiter

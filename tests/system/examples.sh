@@ -177,7 +177,7 @@ test_philosophers_killed() {
 	status 0 capstan launch "$T/long.json"
 	SUB=$(sed -n 's/^subcluster: //p' <<< "$OUT")
 	AT=([root]=$(sed -n 's/^root: //p' <<< "$OUT"))
-	for v in kant table seneca arendt; do
+	for v in kant table fork2 seneca fork5 arendt; do
 		AT[vat-$v]=$(sed -n "s/^vat: \(v[0-9]*\) $v\$/\1/p" <<< "$OUT")
 		kill_vat $v
 	done

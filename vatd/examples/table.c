@@ -1,59 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of the dining philosophers: a fork between each two of them, and a record of who eats. A fork knows
- * who holds it and who waits for it. All of that is saved: whatever is killed while they eat, no fork is lost.
+ * The table of the dining philosophers: it has each of them sit between two forks, and counts who eats. Guests and
+ * forks are vats of their own, so all of this happens at once.
  */
 #include <capstan/vat.h>
 
-typedef struct { vat_ref *holder, *waiting; } fork;
+enum { SEATS = 5 };
+typedef struct { int64_t full, meals, eating, most; vat_ref *over; } table;	/* over: a promise, not saved */
 
-static int hand_over(vat *v, fork *self, vat_ref *to)
-{
-	self->holder = to;
-	if (to)
-		vat_tell(v, to, "got", "r", vat_self(v));
-	return 0;
-}
-
-VAT_METHOD(fork, take)
-{
-	vat_ref *who;
-	vat_read(v, "r", &who);
-	if (!self->holder)
-		return hand_over(v, self, who);
-	if (self->waiting)
-		return vat_fail(v, "Error", "a fork lies between two, not three");
-	self->waiting = who;
-	return 0;
-}
-
-VAT_METHOD(fork, put)
-{
-	vat_ref *next = self->waiting;
-	self->waiting = NULL;
-	return hand_over(v, self, next);
-}
-
-static const vat_kind Fork = { "Fork", sizeof(fork), VAT_STATE(VAT_REF(fork, holder), VAT_REF(fork, waiting)),
-	VAT_METHODS({ "take", "r", NULL, take }, { "put", "", NULL, put }) };
-
-typedef struct { int64_t guests, full, meals, eating, most; vat_ref *over; } table;	/* over: a promise, not saved */
-
-/* Each takes first the one of his forks that was laid first: so no circle of waiting can close. */
+/* Each takes first the fork that comes first in the row, so no circle of waiting can close. */
 VAT_METHOD(table, bootstrap)
 {
-	vat_ref *seats[16], *forks[16];
-	vat_value *vats;
-	vat_read(v, "v", &vats);
-	for (size_t i = 0; i < vat_length(vats) && self->guests < 16; i++) {
-		vat_value_read(v, vat_at(v, vats, i), "r", &seats[self->guests]);
-		if (seats[self->guests] != vat_self(v))
-			forks[self->guests++] = vat_new(v, &Fork, "");
-	}
-	for (int64_t i = 0, next; i < self->guests; i++) {
-		next = (i + 1) % self->guests;
-		vat_tell(v, seats[i], "sit", "rrr", vat_self(v), forks[i < next ? i : next], forks[i < next ? next : i]);
-	}
+	vat_ref *guest[SEATS], *fork[SEATS];
+	vat_read(v, "{arendt:r,hypatia:r,kant:r,laozi:r,seneca:r,fork1:r,fork2:r,fork3:r,fork4:r,fork5:r}", &guest[0],
+		 &guest[1], &guest[2], &guest[3], &guest[4], &fork[0], &fork[1], &fork[2], &fork[3], &fork[4]);
+	for (int i = 0; i < SEATS - 1; i++)
+		vat_tell(v, guest[i], "sit", "rrr", vat_self(v), fork[i], fork[i + 1]);
+	vat_tell(v, guest[SEATS - 1], "sit", "rrr", vat_self(v), fork[0], fork[SEATS - 1]);
 	return vat_return(v, "r", vat_self(v));
 }
 
@@ -70,22 +33,22 @@ VAT_METHOD(table, ends)
 	self->eating--;
 	self->meals++;
 	self->full += full;
-	bool over = self->full == self->guests && self->over;
+	bool over = self->full == SEATS && self->over;
 	return over ? vat_resolve(v, self->over, "{meals:i,atOnce:i}", self->meals, self->most) : 0;
 }
 
 /* How it was, when all are full. */
 VAT_METHOD(table, dinner)
 {
-	if (self->full == self->guests)
+	if (self->full == SEATS)
 		return vat_return(v, "{meals:i,atOnce:i}", self->meals, self->most);
 	if (!self->over)
 		self->over = vat_hold(v, vat_promise_new(v));
 	return vat_return(v, "r", self->over);
 }
 
-static const vat_kind Table = { "Table", sizeof(table), VAT_STATE(VAT_I64(table, guests), VAT_I64(table, full),
-		VAT_I64(table, meals), VAT_I64(table, eating), VAT_I64(table, most)),
-	VAT_METHODS({ "bootstrap", "v?v", NULL, bootstrap }, { "begins", "", NULL, begins }, { "ends", "b", NULL, ends },
+static const vat_kind Table = { "Table", sizeof(table),
+	VAT_STATE(VAT_I64(table, full), VAT_I64(table, meals), VAT_I64(table, eating), VAT_I64(table, most)),
+	VAT_METHODS({ "bootstrap", NULL, "r", bootstrap }, { "begins", "", NULL, begins }, { "ends", "b", NULL, ends },
 		    { "dinner", "", NULL, dinner }) };
-VAT_PROGRAM(&Table, &Fork);
+VAT_PROGRAM(&Table);
