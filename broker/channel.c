@@ -158,6 +158,8 @@ static int send_or_keep(struct channel *c, const uint8_t *data, size_t len)
 
 static int flush_backlog(struct channel *c)
 {
+	int r;
+
 	while (c->backlog_pos < c->backlog.len) {
 		uint32_t n;
 
@@ -168,7 +170,9 @@ static int flush_backlog(struct channel *c)
 	}
 	c->backlog_pos = 0;
 	wire_buf_reset(&c->backlog);
-	return loop_modify(c->loop, &c->source, EPOLLIN);
+	r = loop_modify(c->loop, &c->source, EPOLLIN);
+	c->ops->drained(c);
+	return r;
 }
 
 int channel_send(struct channel *c, const struct wire_buf *b)

@@ -16,6 +16,7 @@ struct channel_ops {
 	int (*frames)(struct channel *c, const uint8_t *frames, size_t len);
 	int (*malformed)(struct channel *c, enum wire_error e);	/* the peer broke the framing */
 	int (*hangup)(struct channel *c);			/* read to the end; nothing more will come */
+	void (*drained)(struct channel *c);			/* the backlog is empty again */
 };
 struct channel {
 	struct loop_source source;

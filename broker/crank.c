@@ -37,7 +37,6 @@ static void head_reset(struct crank *c)
 		wire_buf_deinit(&c->syscalls);
 	wire_buf_reset(&c->syscalls);
 	c->n_syscalls = c->n_slots = 0;
-	c->answer_kept = false;
 	if (c->writes)
 		omap_clear(c->writes);
 }
@@ -48,6 +47,7 @@ static void crank_reset(struct crank *c)
 		item_deinit(&c->sent[c->head].item);
 	c->head = c->n_sent = 0;
 	c->listed.n = 0;
+	c->answer_kept = false;
 	head_reset(c);
 	c->state = CRANK_IDLE;
 }

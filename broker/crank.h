@@ -55,9 +55,10 @@ struct crank {
 	struct wire_buf syscalls;	/* frames as they came */
 	uint64_t n_syscalls, n_slots;
 	bool read_in_packet;		/* a read came in the packet being handled */
-	bool answer_kept;		/* the answer to the last read had to wait for room in the socket */
 	struct omap *writes;		/* buffered vatstore changes, for the crank's own reads */
 	uint64_t deadline_ns;		/* broker clock; 0 none */
+	/* Of all that was sent together. */
+	bool answer_kept;		/* the answer to the last read had to wait for room in the socket */
 	/* How many are sent at a time: what the vat takes, and what it has been found to do in good time. */
 	unsigned window, pace;
 	uint64_t sent_ns;		/* broker clock */

@@ -330,7 +330,16 @@ static int on_hangup(struct channel *c)
 	return r;
 }
 
-const struct channel_ops vat_channel_ops = { .frames = on_frames, .malformed = on_malformed, .hangup = on_hangup };
+static void on_drained(struct channel *c)
+{
+	struct vat *v = channel_vat(c);
+
+	vat_ready(v->kernel, v);
+}
+
+const struct channel_ops vat_channel_ops = {
+	.frames = on_frames, .malformed = on_malformed, .hangup = on_hangup, .drained = on_drained,
+};
 
 /* --- by request or policy ------------------------------------------------------------------------------------------ */
 

@@ -340,10 +340,12 @@ void vat_ready(struct kernel *k, struct vat *v)
 	k->ready_last = v;
 }
 
+/* One that does not take what was sent to it gets nothing more: it could have the broker keep any amount of that. */
 bool vat_can_run(const struct vat *v)
 {
 	return v->proc == PROC_ALIVE && v->crank.state == CRANK_IDLE && !v->sweeping &&
-	       (v->row.status == VAT_STARTING || v->row.status == VAT_RUNNING) && channel_is_open(&v->channel);
+	       (v->row.status == VAT_STARTING || v->row.status == VAT_RUNNING) && channel_is_open(&v->channel) &&
+	       !v->channel.backlog.len;
 }
 
 /* --- log ----------------------------------------------------------------------------------------------------- */

@@ -85,7 +85,7 @@ void vat_edits_undo(struct kernel *k);
 int vat_write_back(struct kernel *k);
 
 void vat_ready(struct kernel *k, struct vat *v);	/* it may have work: look at it in this round */
-bool vat_can_run(const struct vat *v);			/* idle, alive, not suspended, not sweeping */
+bool vat_can_run(const struct vat *v);			/* idle, alive, not suspended, not sweeping, reads */
 
 /* Life. Each is its own transaction step (savepoint … release) unless said. */
 int vat_want_process(struct kernel *k, struct vat *v);

@@ -552,6 +552,68 @@ static void test_reads(void **state)
 	expect_nothing();
 }
 
+/*
+ * L1: a vat that never reads, and guesses the numbers, could have the kernel keep any amount for it. It gets no further
+ * work until it takes what it was sent, and the answer to a read is outstanding until then, whichever crank asked.
+ */
+static unsigned goes_on_blindly(const char *first, const char *second)
+{
+	const struct delivery *d;
+	unsigned i;
+
+	for (i = 0; i < 300; i++) {
+		d = crank_head(&vat_named("b")->crank);
+		if (status("b") != VAT_RUNNING || !d)
+			break;
+		raw_named("b")->delivery = d->number;
+		play("b", first, second, "done", NULL);
+	}
+	assert_true(vat_named("b")->channel.backlog.len < 4 * WIRE_MAX_PACKET);
+	return i;
+}
+
+static void test_never_reads(void **state)
+{
+	static char send[60100];
+	size_t n = sprintf(send, "send o+0 #");
+	char *got;
+
+	(void)state;
+	two_vats();
+	memset(send + n, 'x', 59000);
+	strcpy(send + n + 59000, " [] -");
+	act("b", send, send, NULL);
+	assert_in_range(goes_on_blindly(send, "set k v"), 1, 20);
+	assert_int_equal(status("b"), VAT_RUNNING);
+	assert_int_equal(world->k.n_in_flight, 0);
+	assert_true(vat_named("b")->row.n_queued > 1);
+	/* it reads, and goes on */
+	while (!world->k.n_in_flight && (got = next_delivery(raw_named("b")))) {
+		free(got);
+		world_run();
+	}
+	assert_int_equal(vat_named("b")->channel.backlog.len, 0);
+	assert_int_equal(world->k.n_in_flight, 1);
+}
+
+static void test_never_reads_answers(void **state)
+{
+	static char set[60100] = "set k ";
+	unsigned i;
+
+	(void)state;
+	two_vats();
+	memset(set + 6, 'x', 60000);
+	act("b", set, NULL);
+	poke("b");
+	for (i = 0; i < 32; i++)
+		host_send(root("b"), "#m", NULL, 0, false);
+	play("b", "done", NULL);
+	assert_int_equal(in_flight("b"), 32);
+	assert_in_range(goes_on_blindly("get k", "set l v"), 1, 20);
+	expect_terminated("b", "illegal syscall: a read while the answer to the last one is outstanding");
+}
+
 /* --- when it comes to nothing --------------------------------------------------------------------------- */
 
 static void four(void)
@@ -909,7 +971,7 @@ static const struct CMUnitTest tests[] = {
     T(test_order),          T(test_numbers),        T(test_window),           T(test_large),
     T(test_imports_limit),  T(test_fresh),          T(test_import_retired),   T(test_promise_resolved),
     T(test_promise_notified), T(test_export_abandoned), T(test_notify_overlap),
-    T(test_notify_of_new_name), T(test_named_behind_notify), T(test_collection), T(test_collection_between), T(test_wake),            T(test_reads),
+    T(test_notify_of_new_name), T(test_named_behind_notify), T(test_collection), T(test_collection_between), T(test_wake),            T(test_reads), T(test_never_reads), T(test_never_reads_answers),
     T(test_death),          T(test_poison),         T(test_death_behind_done), T(test_error),
     T(test_deadline),       T(test_illegal),        T(test_malformed),        T(test_limit),
     T(test_exit),           T(test_exit_failure),   T(test_exit_and_more),    T(test_suspend),
