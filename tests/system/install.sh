@@ -34,6 +34,19 @@ test_help_and_pages() {
 	done
 }
 
+# Whatever the vat library and its test kit offer is in the library's page.
+test_library_page() {
+	local name n=0
+	[[ $(type -t mandoc) == file ]] || skip "mandoc is not installed"
+	mandoc -T ascii "$SOURCE/docs/capstan-vat.3" | sed 's/.\x08//g' > "$T/page"
+	for name in $(sed -E '/^typedef/d; /^\/?\*| \*/d' "$SOURCE"/include/capstan/vat{,_test}.h | grep -oE '\bvat_[a-z_]+\(' | tr -d '(' | sort -u) \
+		$(sed -nE 's/^#define (VAT_[A-Z0-9_]+).*/\1/p' "$SOURCE/include/capstan/vat.h" | grep -vxE 'VAT_FIELD'); do
+		grep -qwF -- "$name" "$T/page" || fail "capstan-vat.3 does not tell of $name"
+		n=$((n + 1))
+	done
+	[[ $n -ge 90 ]] || fail "only $n names seen"
+}
+
 # A vat built with nothing but the installed headers and pkg-config, by every language standard a C program may use.
 test_vat_by_the_book() {
 	local dest=$T/dest flags
