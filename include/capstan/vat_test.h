@@ -49,7 +49,7 @@ void vat_test_free(vat_test *t);
 
 /*
  * Vats of the cluster, before the launch; the first added is the one whose bootstrap() runs, with a record of all vats' roots
- * by name. `parameters` for its root's init: JSON, {"@":"ko7"} in it is a reference; NULL: none.
+ * by name. `parameters` for its root's init: JSON; NULL: none.
  */
 void vat_test_add(vat_test *t, const char *name, const vat_program *program, const char *parameters);
 /* Launch them all and run until nothing moves: bootstrap's answer, as of a call; "Error: …" when the launch failed. */

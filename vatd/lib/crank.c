@@ -333,7 +333,7 @@ static void deliver_message(vat *v, const struct wire_frame *f)
 	if (wants_answer && !(result && result->state != UNRESOLVED))
 		promise_resolve_vref(v, f->message.result, !fulfilled, answer);
 	else if (!fulfilled)
-		vat_warn(v, "a message without result failed: %.*s", (int)answer->text.len, answer->text.data);
+		vat_warn(v, "a message without result failed: %s", encoder_words(v, answer));
 	encoder_end(v, answer);
 }
 
@@ -356,7 +356,7 @@ static void deliver_start(vat *v, const struct wire_frame *f)
 	struct object *root = object_of(v, v->root);
 	assert(root);
 	if (kind->init && !call_method(v, root, NULL, kind->init, "init", args, true, answer))
-		vat_die(v, "%s.init failed: %.*s", kind->name, (int)answer->text.len, answer->text.data);
+		vat_die(v, "%s.init failed: %s", kind->name, encoder_words(v, answer));
 	encoder_end(v, answer);
 }
 

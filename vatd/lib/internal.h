@@ -566,6 +566,7 @@ void encode_error(struct encoder *e, const char *name, const char *message);
 void encoder_finish(vat *v, struct encoder *e);		/* slot numbers in order of appearance */
 vat_ref *encoder_single_ref(const struct encoder *e);	/* the value is exactly one reference */
 struct vat_value encoder_view(const struct encoder *e);	/* until the encoder ends */
+const char *encoder_words(vat *v, const struct encoder *e);	/* as value_words() */
 /* Read by signature; with ap NULL only checks. True: fits. Else `problem` (200 bytes) says which and why. */
 bool decode_args(vat *v, const struct vat_value *args, bool single, const char *signature, va_list *ap, char problem[200]);
 
@@ -579,6 +580,7 @@ char *value_symbol(vat *v, const struct vat_value *value, size_t *lenp);	/* its 
 /* Digits as smallcaps has them: "-12", "+0"; with `sign` also a plus. NULL: not a bigint. */
 const char *value_bigint(vat *v, const struct vat_value *value, bool plus);
 bool value_error(vat *v, const struct vat_value *value, const char **namep, const char **messagep);
+const char *value_words(vat *v, const struct vat_value *value);	/* a reason, for people: "Error: it is late"; arena */
 const char *value_describe(vat *v, const struct vat_value *value);		/* "string \"x\"" */
 struct vat_value value_sub(const struct vat_value *value, const char *at);
 

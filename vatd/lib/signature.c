@@ -190,6 +190,12 @@ struct vat_value encoder_view(const struct encoder *e)
 	return (struct vat_value){ e->text.data + 1, e->text.data + e->text.len, e->slots, e->n_slots };
 }
 
+const char *encoder_words(vat *v, const struct encoder *e)
+{
+	struct vat_value value = encoder_view(e);
+	return value_words(v, &value);
+}
+
 void encoder_finish(vat *v, struct encoder *e)
 {
 	if (e->text.failed)

@@ -322,7 +322,7 @@ static void tell_target(vat *v, vat_ref *target, const char *name, const struct 
 {
 	struct encoder *answer = encoder_begin(v);
 	if (!call_target(v, target, name, arg, answer))
-		vat_warn(v, "continuation \"%s\" of a stream failed: %.*s", name, (int)answer->text.len, answer->text.data);
+		vat_warn(v, "continuation \"%s\" of a stream failed: %s", name, encoder_words(v, answer));
 	encoder_end(v, answer);
 }
 

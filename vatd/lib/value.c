@@ -248,6 +248,12 @@ const char *value_bigint(vat *v, const struct vat_value *value, bool plus)
 	return *digits == '+' && !plus ? digits + 1 : digits;
 }
 
+const char *value_words(vat *v, const struct vat_value *value)
+{
+	const char *name, *message;
+	return value_error(v, value, &name, &message) ? arena_printf(v, "%s: %s", name, message) : vat_value_text(v, value);
+}
+
 const char *value_describe(vat *v, const struct vat_value *value)
 {
 	static const char *const names[] = {

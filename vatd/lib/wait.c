@@ -201,8 +201,9 @@ void waiting_fire(vat *v, vat_ref *p)
 			turn_add(v, p, c->object, c->method, c->result);
 		continuation_free(v, c);
 	}
+	struct vat_value value = settled_view(p->value);
 	if (rejected && waited && !caught)
-		vat_warn(v, "a promise was rejected and nothing catches that: %.*s", (int)p->value->text_len, p->value->text);
+		vat_warn(v, "a promise was rejected and nothing catches that: %s", value_words(v, &value));
 	when_forget(v, p);
 	ref_condemn(v, p);
 }
@@ -213,7 +214,7 @@ static void settle_result(vat *v, vat_ref *result, bool rejected, struct encoder
 	if (result->state != UNRESOLVED)
 		return;
 	if (rejected && !result->waiting && vref_is_none(result->vref) && result->n_holds == 1)
-		vat_warn(v, "a promise was rejected and nothing catches that: %.*s", (int)e->text.len, e->text.data);
+		vat_warn(v, "a promise was rejected and nothing catches that: %s", encoder_words(v, e));
 	promise_settle_own(v, result, rejected, e);
 }
 
@@ -229,8 +230,7 @@ static void run_turn(vat *v, struct turn *t)
 		t->promise->crank = v->crank;
 		fulfilled = call_method(v, o, row, row->fn, row->name, settled_view(t->promise->value), true, answer);
 		if (!fulfilled && !t->result)
-			vat_warn(v, "continuation %s.%s failed: %.*s", o->kind->name, row->name, (int)answer->text.len,
-				 answer->text.data);
+			vat_warn(v, "continuation %s.%s failed: %s", o->kind->name, row->name, encoder_words(v, answer));
 	} else {
 		vat_warn(v, "nothing answers the continuation \"%s\" any more", t->method);
 		encode_error(answer, "Error", "the continuation is gone");

@@ -253,8 +253,7 @@ static void run(vat *v, vat_ref *object, const char *method, int64_t number)
 	}
 	struct encoder *answer = encoder_begin(v);
 	if (!call_method(v, o, row, row->fn, row->name, value, true, answer))
-		vat_warn(v, "continuation %s.%s failed: %.*s", o->kind->name, row->name, (int)answer->text.len,
-			 answer->text.data);
+		vat_warn(v, "continuation %s.%s failed: %s", o->kind->name, row->name, encoder_words(v, answer));
 	encoder_end(v, answer);
 	promise_run_turns(v);
 }
