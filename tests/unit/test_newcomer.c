@@ -131,7 +131,8 @@ static void test_calls(void **state)
 		{ "takes", "[]", "TypeError: Root.takes: argument 1 must be an integer, and is missing" },
 		{ "takes", "[1.5]", "TypeError: Root.takes: argument 1 must be an integer within 2^53, not a number (1.5)" },
 		{ "misreads", "[5]", "TypeError: Root.misreads: argument 1 must be a string, not a number (5)" },
-		{ "misreturns", "[]", "TypeError: Root.misreturns returns \"s\", where its table says \"i\"" },
+		{ "misreturns", "[]", "TypeError: Root.misreturns returns \"s\", where its table says \"i\": the value must be an "
+		  "integer, not a string (\"five\")" },
 		{ "fails_silently", "[]", "Error: Root.fails_silently failed" },
 		{ "returns_twice", "[]", "Error: Root.returns_twice returned twice" },
 		{ "settles_twice", "[]", "Error: vat_reject(): the promise is settled already" },
