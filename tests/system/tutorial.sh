@@ -84,7 +84,7 @@ page_line() {
 	case $BLOCK:$line in
 	text:'```console') BLOCK=console ;;
 	text:'```c '*|text:'```json '*)
-		BLOCK=file
+		BLOCK='file'
 		FILE=$T/tour/${line#* }
 		: > "$FILE" ;;
 	text:'```'*) BLOCK=other ;;
@@ -107,7 +107,7 @@ test_page() {
 	mkdir -m 755 "$T/usr" "$T/tour"
 	status 0 make -s -C "$SOURCE" B="$B" install PREFIX="$T/usr"
 	coproc TYPED {
-		cd "$T/tour"
+		cd "$T/tour" || exit
 		exec env PATH="$T/usr/bin:$PATH" PKG_CONFIG_PATH="$T/usr/lib/pkgconfig" SRC="$SOURCE" TERM=dumb LC_ALL=C.UTF-8 \
 			bash --norc -O expand_aliases 2>&1
 	}
