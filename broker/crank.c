@@ -155,17 +155,47 @@ static int encode_message(struct kernel *k, struct vat *v, const struct delivery
 	return 0;
 }
 
-/* Promises of one notify: the one it is for and settled ones reachable through values (P7). */
-struct closure { struct u64_list *list; size_t first; struct omap *seen; size_t bytes; };
+/* Promises of one notify: the one it is for and settled ones reachable through values (P7); mostly that one alone. */
+#define CLOSURE_FEW 8u
+struct closure { struct u64_list *list; size_t first; struct omap *seen /* once there are many */; size_t bytes; };
+
+static bool closure_has(const struct closure *cl, kref_t ref)
+{
+	uint8_t key[8];
+	size_t i;
+
+	if (cl->seen)
+		return omap_find(cl->seen, key, key_u64(key, ref.bits));
+	for (i = cl->first; i < cl->list->n; i++)
+		if (cl->list->v[i] == ref.bits)
+			return true;
+	return false;
+}
+
+static int closure_note(struct closure *cl, kref_t ref)
+{
+	size_t i = cl->list->n;
+	uint8_t key[8];
+	int r = u64_list_push(cl->list, ref.bits);
+
+	if (!cl->seen && cl->list->n - cl->first > CLOSURE_FEW) {
+		cl->seen = omap_new();
+		if (!cl->seen)
+			return error_origin(ENOMEM);
+		i = cl->first;
+	}
+	for (; r >= 0 && cl->seen && i < cl->list->n; i++)
+		r = omap_put(cl->seen, key, key_u64(key, cl->list->v[i]), NULL, 0, false);
+	return r;
+}
 
 static int closure_add(struct kernel *k, struct closure *cl, kref_t ref, bool first)
 {
 	struct row_promise row;
 	struct capdata value;
-	uint8_t key[8];
 	int r;
 
-	if (omap_find(cl->seen, key, key_u64(key, ref.bits)))
+	if (closure_has(cl, ref))
 		return 0;
 	r = promise_load(k, ref, &row);
 	if (r)
@@ -179,8 +209,7 @@ static int closure_add(struct kernel *k, struct closure *cl, kref_t ref, bool fi
 		       cl->bytes + capdata_size(value.body_len, value.n_slots) > NOTIFY_MAX_BYTES))
 		return 0;	/* an ordinary import; the vat may subscribe */
 	cl->bytes += capdata_size(value.body_len, value.n_slots) + 32;
-	r = omap_put(cl->seen, key, 8, NULL, 0, false);
-	return r < 0 ? r : u64_list_push(cl->list, ref.bits);
+	return closure_note(cl, ref);
 }
 
 static int closure_collect(struct kernel *k, struct closure *cl, kref_t ref)
@@ -233,13 +262,11 @@ static int encode_resolution(struct kernel *k, struct vat *v, kref_t ref, struct
 static int encode_notify(struct kernel *k, struct vat *v, struct delivery *d, struct wire_buf *b)
 {
 	struct crank *c = &v->crank;
-	struct closure cl = { .list = &c->listed, .first = d->listed, .seen = omap_new() };
+	struct closure cl = { .list = &c->listed, .first = d->listed };
 	const uint64_t *listed;
 	size_t i;
 	int r;
 
-	if (!cl.seen)
-		return error_origin(ENOMEM);
 	r = closure_collect(k, &cl, (kref_t){ d->item.row.target });
 	omap_free(cl.seen);
 	if (r < 0)

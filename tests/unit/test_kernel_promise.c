@@ -162,6 +162,40 @@ static void test_batch_crosswise(void **state)
 	assert_false(knows("b", "p-1") || knows("b", "p-2") || knows("b", "p-3"));
 }
 
+/* P7: many that name each other, every which way: each is listed once */
+static void test_large_closure(void **state)
+{
+	enum { N = 30 };
+	_cleanup_free_ char *got = NULL;
+	char text[4000] = "resolve ";
+	size_t n = strlen(text);
+	unsigned i, listed = 1;
+	const char *at;
+
+	(void)state;
+	cluster("ab");
+	act("a", "send o-1 #m [p+1] -", NULL);
+	expect("b", "message o+0 #m [p-1] -");
+	play("b", "subscribe p-1", "done", NULL);
+	for (i = 0; i < N; i++)
+		n += sprintf(text + n, "%sp+%u data #v [p+%u p+%u p+%u]", i ? "; " : "", i + 1, (i + 1) % N + 1, i * 7 % N + 1, i + 1);
+	act("a", text, NULL);
+	got = next_delivery(raw_named("b"));
+	assert_non_null(got);
+	for (at = got; (at = strstr(at, "; ")); at++)
+		listed++;
+	assert_int_equal(listed, N);
+	for (i = 1; i <= N; i++) {
+		sprintf(text, " p-%u data", i);
+		at = strstr(got, text);
+		assert_non_null(at);
+		assert_null(strstr(at + 1, text));
+	}
+	play("b", "done", NULL);
+	assert_false(knows("b", "p-1") || knows("b", "p-2"));
+	expect_nothing();
+}
+
 /* P7: the closure; unsettled ones are ordinary imports; what the recipient did not know is named and
  * forgotten */
 static void test_notify_closure(void **state)
@@ -325,6 +359,7 @@ int main(void)
 	    T(test_own_subscription),
 	    T(test_forwarded_subscribers),
 	    T(test_result_handed_on),
+	    T(test_large_closure),
 	    T(test_decider_dies),
 	};
 
