@@ -4,7 +4,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#define JOINER_KEEP (256u << 10)
+#define BUFFER_KEEP (256u << 10)	/* one large frame, in or out, does not cost its memory for good */
 
 static uint8_t packet_in[WIRE_MAX_PACKET + 8] __attribute__((aligned(8)));
 
@@ -103,8 +103,7 @@ static int read_one(struct channel *c)
 	r = c->ops->frames(c, frames, len);
 	if (r < 0)
 		return r;
-	/* One large frame does not cost its memory for good. */
-	if (!c->joiner.total && c->joiner.buf.size > JOINER_KEEP)
+	if (!c->joiner.total && c->joiner.buf.size > BUFFER_KEEP)
 		wire_joiner_deinit(&c->joiner);
 	return r > 0 || !channel_is_open(c) ? READ_CLOSED : 0;
 }
@@ -169,6 +168,8 @@ static int flush_backlog(struct channel *c)
 		c->backlog_pos += 4 + n;
 	}
 	c->backlog_pos = 0;
+	if (c->backlog.size > BUFFER_KEEP)
+		wire_buf_deinit(&c->backlog);
 	wire_buf_reset(&c->backlog);
 	r = loop_modify(c->loop, &c->source, EPOLLIN);
 	c->ops->drained(c);

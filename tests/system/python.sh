@@ -189,4 +189,32 @@ test_smallest() {
 	says 3 increment
 }
 
+# A vat that was written from section 8 and takes deliveries ahead: each is done once and in its order, also when it dies
+# among them, and with what it has let go of named by those behind.
+test_ahead() {
+	local vat pid asker i
+	kernel_start
+	launch "$(jq -nc --arg v "$SOURCE/tests/vats" --arg f "$SOURCE/vatd/examples/vat.py" '{bootstrap: "asker", vats: {
+		asker: {program: ($v + "/asker.py"), runtime: "host", files: {"vat.py": $f}},
+		counter: {program: ($v + "/ahead.py"), runtime: "host"}}}')"
+	vat=$(vat_id counter)
+	for i in 1 2 3 4 5; do
+		says "[$((i * 400 - 399)), $((i * 400)), 1, 1]" ask 400
+	done
+	status 0 capstan log "$vat"
+	matches 'ahead: ([2-9]|[1-9][0-9])' "$OUT" "deliveries that had come at once"
+	for i in 2 3 4; do
+		pid=$(vat_pid "$vat")
+		status 0 capstan suspend "$vat"
+		capstan call "@$ROOT" ask 1000 > "$T/ask.out" 2> "$T/ask.err" < /dev/null &
+		asker=$!
+		becomes "^queue-items: [0-9]{4}" "$RUN/fs/status"
+		status 0 capstan resume "$vat"
+		kill -KILL "$pid"
+		wait $asker || fail "$(cat "$T/ask.err")"
+		matches "^\[$((i * 1000 + 1)), $((i * 1000 + 1000)), [0-9], [0-9]\]$" "$(cat "$T/ask.out")" "answers"
+	done
+	stop_and_fsck
+}
+
 run_tests
