@@ -182,6 +182,12 @@ $(foreach t,$(KIT_TESTS),$(eval LIBS_$(t) := $(B)/lib/libcapstan-test.a -llmdb -
 $(KIT_TESTS:%=$(B)/unit/%): $(B)/lib/libcapstan-test.a
 $(foreach t,$(KIT_TESTS),$(eval $(B)/unit/$(t): $(PROGRAMS_$(t):%=$(B)/programs/%.o)))
 
+# The same with the inside of the library: it recounts what a vatstore says.
+UNIT_TESTS += test_vatrandom
+LINK_test_vatrandom = $(KIT_VATS)
+LIBS_test_vatrandom = -llmdb -ljansson -lmd -lm -lpthread
+$(B)/unit/test_vatrandom: $(B)/kit/kernel.o
+
 # A vat in another language, with the test as its kernel: both are scripts.
 UNIT_TESTS += test_python
 $(B)/unit/test_python: tests/unit/test_python.py

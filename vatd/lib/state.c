@@ -236,6 +236,8 @@ void state_save(vat *v, struct object *o)
 			count(v, o, o->saved_slots[i], -1);
 		struct vat_value state = encoder_view(e);
 		note_saved(v, o, &state);
+	} else {
+		point_values(v, o);	/* an equal value that was assigned lives in the crank only */
 	}
 	encoder_end(v, e);
 }
