@@ -848,6 +848,180 @@ static void test_random(void **state)
 	assert_true(ahead_of_all_seeds > 100);
 }
 
+/* --- each message once, in its order (D1, D4, D11) ------------------------------------------------------- */
+
+#define ONCE 250u
+
+/* Nobody is given up for dying often. */
+static void patient(void)
+{
+	world->k.settings.poison_deaths = world->k.settings.deaths = 1u << 30;
+}
+
+static void disturb(const char *name)
+{
+	struct vat *v = vat_named(name);
+	bool alive = raw_named(name)->fd >= 0 && v->proc == PROC_ALIVE;
+
+	switch (below(6)) {
+	case 0:
+		if (alive)
+			process_dies_now(name, SIGKILL);
+		break;
+	case 1:
+		if (alive)
+			process_hangs_up(name);
+		break;
+	case 2:
+		must(vat_restart(&world->k, v));
+		break;
+	case 3:
+		if (v->row.status != VAT_SUSPENDED)
+			must(vat_suspend(&world->k, v, "at random"));
+		break;
+	case 4:
+		if (alive && raw_named(name)->n_unfinished)
+			say(name, "error oops", NULL);
+		break;
+	default:
+		crash();
+		patient();
+		break;
+	}
+}
+
+/* What the vat's own store says was the last. */
+static bool ask_last(const char *name, struct raw *r, unsigned *lastp)
+{
+	unsigned rounds, n;
+
+	say(name, "get last", NULL);
+	for (rounds = 0; rounds < 100 && r->fd >= 0; rounds++) {
+		_cleanup_free_ char *got = NULL;
+
+		steps(1);
+		got = next_answer(r);
+		if (!got)
+			continue;
+		if (sscanf(got, "storeValue found o+0 '' '%u'", &n) != 1)
+			n = 0;
+		*lastp = n;
+		return true;
+	}
+	return false;
+}
+
+/* One delivery: a message must be the one after the last. True while there is something to do. */
+static bool take_one(const char *name)
+{
+	struct raw *r = raw_named(name);
+	_cleanup_free_ char *text = r->fd < 0 ? NULL : next_delivery(r);
+	char set[40], send[40], kind;
+	const struct delivery *head;
+	unsigned id, last;
+	uint64_t number;
+
+	if (!text)
+		return false;
+	if (!strncmp(text, "startVat", 8)) {
+		say(name, "hello 1 32", "done", NULL);
+		vat_named(name)->crank.pace = CRANK_WINDOW;
+		return true;
+	}
+	if (sscanf(text, "message o+0 #%c%u", &kind, &id) != 2) {
+		say(name, "done", NULL);
+		return true;
+	}
+	if (!ask_last(name, r, &last))
+		return true;
+	if (id != last + 1)
+		fail_msg("%s: %s came after %u", name, text, last);
+	number = r->delivery;
+	if (chance(3))
+		disturb(name);
+	head = crank_head(&vat_named(name)->crank);
+	if (r->fd < 0 || r->delivery != number || !head || head->number != number)
+		return true;
+	snprintf(set, sizeof(set), "set last %u", id);
+	snprintf(send, sizeof(send), "send o-1 #r%u [] -", id);
+	if (kind == 'm')
+		say(name, set, send, "done", NULL);
+	else
+		say(name, set, "done", NULL);
+	return true;
+}
+
+static unsigned last_of(const char *name)
+{
+	_cleanup_free_ char *text = NULL;
+	const void *val;
+	size_t len;
+
+	if (vatstore_get(world->k.store, vat_named(name)->number, "last", 4, &val, &len))
+		return 0;
+	text = strndup(val, len);
+	return atoi(text);
+}
+
+static void once(const char *dir, enum store_kind kind, uint64_t seed)
+{
+	char sub[2 * DIR_MAX], body[20];
+	unsigned i, rounds = 0;
+	kref_t a;
+
+	rng.x = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
+	snprintf(sub, sizeof(sub), "%s/once%d-%" PRIu64, dir, kind, seed);
+	assert_int_equal(mkdir(sub, 0700), 0);
+	world_open(sub, kind);
+	patient();
+	cluster("ab");
+	a = kref_of("a", "o+0");
+	host_send(kref_of("b", "o+0"), "#take", &a, 1, false);
+	world_run();
+	expect("b", "message o+0 #take [o-1] -");
+	play("b", "done", NULL);
+	for (i = 1; i <= ONCE; i++) {
+		snprintf(body, sizeof(body), "#m%u", i);
+		host_send(kref_of("b", "o+0"), body, NULL, 0, false);
+	}
+	world_commit();
+	while (last_of("a") < ONCE || last_of("b") < ONCE) {
+		const char *name = chance(50) ? "a" : "b";
+		unsigned n = below(40);
+
+		assert_true(++rounds < 100000);
+		while (n-- && take_one(name))
+			;
+		if (chance(4))
+			disturb(name);
+		if (chance(50) && vat_named(name)->row.status == VAT_SUSPENDED)
+			must(vat_resume(&world->k, vat_named(name)));
+		steps(1 + below(3));
+		if (chance(30))
+			world_commit();
+	}
+	assert_int_equal(last_of("a"), ONCE);
+	assert_int_equal(last_of("b"), ONCE);
+	count();
+	world_close();
+	remove_tree(sub);
+}
+
+static void test_once(void **state)
+{
+	uint64_t seed, n_seeds = getenv("KERNEL_SEEDS") ? 200 : 4;
+
+	total = (struct kernel_stats){0};
+	for (seed = 1; seed <= n_seeds; seed++) {
+		once(*state, STORE_OVERLAY, seed);
+		once(*state, STORE_DIRECT, seed);
+	}
+	print_message("%" PRIu64 " messages, %" PRIu64 " sent ahead, %" PRIu64 " abandoned, %" PRIu64 " deaths\n",
+	              total.n_delivered_messages, total.n_ahead, total.n_abandoned, total.n_deaths);
+	assert_true(total.n_ahead > 1000);
+	assert_true(total.n_abandoned > 20);
+}
+
 /* In memory where that is possible: it is not the disk that is tried here. */
 static int setup(void **state)
 {
@@ -868,7 +1042,8 @@ static int teardown(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(test_random, setup, teardown)};
+	    cmocka_unit_test_setup_teardown(test_random, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_once, setup, teardown)};
 
 	log_init("test_kernel_random");
 	return cmocka_run_group_tests(tests, NULL, NULL);
