@@ -95,7 +95,8 @@ typedef struct vat_kind {
 #define VAT_FINI(fn_)		.fini = fn_
 
 #define VAT_FIELD(kind_, field_, ctype_, type_) \
-	{ #field_, type_ + 0 * sizeof((ctype_ *)0 == &((kind_ *)0)->field_), offsetof(kind_, field_) }
+	{ #field_, type_ + 0 * sizeof(struct { _Static_assert(__builtin_types_compatible_p(__typeof__(((kind_ *)0)->field_), ctype_), \
+	  #field_ ": its C type must be " #ctype_); int unused; }), offsetof(kind_, field_) }
 #define VAT_I64(kind_, field_)	VAT_FIELD(kind_, field_, int64_t, VAT_FIELD_I64)
 #define VAT_F64(kind_, field_)	VAT_FIELD(kind_, field_, double, VAT_FIELD_F64)
 #define VAT_BOOL(kind_, field_)	VAT_FIELD(kind_, field_, bool, VAT_FIELD_BOOL)
@@ -105,7 +106,8 @@ typedef struct vat_kind {
 
 /*
  * Defines the function `name_`, with `v` and `self`. 0: done (no vat_return(): undefined); vat_fail():
- * rejected.
+ * rejected. It is a C function of that file: if two kinds in it have a method of one name, their functions need two
+ * ({ "get", "", "i", purse_get }).
  */
 #define VAT_METHOD(kind_, name_)							\
 	static int name_##_method(vat *v, kind_ *self);					\
@@ -148,8 +150,8 @@ vat_value *vat_args(vat *v);		/* all arguments, as an array */
 /* --- objects -------------------------------------------------------------------------------------- */
 
 /*
- * A new object; its init reads the arguments. If init fails, the running method fails likewise and NULL
- * returns.
+ * A new object; its init reads the arguments (without an init there may be none). If init fails, the running
+ * method fails likewise and NULL returns.
  */
 vat_ref *vat_new(vat *v, const vat_kind *kind, const char *signature, ...);
 /*
@@ -370,6 +372,10 @@ void vat_cancel(vat *v, uint64_t timer);	/* one that is not waiting any more: no
 
 /* --- the vat itself ------------------------------------------------------------------------------- */
 
+/*
+ * A vat has no standard output and no files: what printf() writes goes nowhere. assert() and abort() end the process, which
+ * the kernel tells of as signal 11 (Segmentation fault); the crank did not happen, and is tried once more.
+ */
 void vat_log(vat *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void vat_warn(vat *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The vat ends with this crank: with a value, its effects applied; or with an error, its effects undone. */

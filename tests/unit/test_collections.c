@@ -507,7 +507,7 @@ static void test_mistakes(void **state)
 	assert_non_null(strstr(call(k, "mistake", "10", ""), "map \\\"m\\\": its value: "));
 	MISTAKE(11, "map \\\"m\\\": its key: bad signature: \\\"?!\\\"");
 	MISTAKE(12, "a map with flags 0x40");
-	MISTAKE(13, "a string to keep is not UTF-8");
+	MISTAKE(13, "vat_set_string(): the string is not UTF-8");
 	assert_non_null(strstr(call(k, "mistake", "14", ""), "map \\\"m\\\": a key of 5001 bytes is too long, 40"));
 	MISTAKE(15, "the label of a map is at most 200 bytes");
 	assert_string_equal(call(k, "size", "1", ""), TYPE_ERROR("map \\\"w\\\" has weak keys: it cannot be counted"));

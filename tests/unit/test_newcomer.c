@@ -58,6 +58,10 @@ VAT_METHOD(root, field_promise)
 	return 0;
 }
 VAT_METHOD(root, makes_refused) { return vat_return(v, "r", vat_new(v, &Refused, "")); }
+VAT_METHOD(root, makes_plain) { return vat_return(v, "r", vat_new(v, &Thing, "i", INT64_C(5))); }
+VAT_METHOD(root, bad_read) { int64_t n = 0; return vat_read(v, "q", &n); }
+VAT_METHOD(root, bad_record) { int64_t n = 0; return vat_read(v, "{a:i b:i}", &n, &n); }
+VAT_METHOD(root, no_arguments) { return 0; }
 VAT_METHOD(root, uncaught)
 {
 	vat_when(v, E(v, vat_self(v), "fails_silently", ""), self, "takes");
@@ -90,7 +94,8 @@ static const vat_kind Root = { "Root", sizeof(root), VAT_INIT(init_fails),
 		    ROW(bad_number, "", NULL), ROW(stores_promise, "", NULL), ROW(stores_twice, "", NULL),
 		    ROW(field_promise, "", NULL), ROW(makes_refused, "", NULL), ROW(uncaught, "", NULL), ROW(keeps, "r", NULL),
 		    ROW(uses_kept, "", NULL), ROW(returns_kept, "", NULL), ROW(makes_unnamed, "", NULL), ROW(releases, "", NULL),
-		    ROW(wrong_self, "", NULL), ROW(gives_up, "", NULL), ROW(make, "", "r")) };
+		    ROW(wrong_self, "", NULL), ROW(gives_up, "", NULL), ROW(make, "", "r"),
+		    ROW(makes_plain, "", NULL), ROW(bad_read, NULL, NULL), ROW(bad_record, NULL, NULL), ROW(no_arguments, "", NULL)) };
 #define VAT_PROGRAM_NAME mistaken_program
 VAT_PROGRAM(&Root, &Thing);
 
@@ -150,6 +155,10 @@ static void test_calls(void **state)
 		{ "stores_twice", "[]", "Error: baggage has a \"once\" already" },
 		{ "field_promise", "[]", "TypeError: Thing.peer cannot be saved: it holds a promise" },
 		{ "makes_refused", "[]", "RangeError: no thing of this kind" },
+		{ "makes_plain", "[]", "TypeError: vat_new() of Thing: nothing reads these arguments, it has no VAT_INIT()" },
+		{ "bad_read", "[1]", "TypeError: Root.bad_read: bad signature: \"q\"" },
+		{ "bad_record", "[{\"a\":1}]", "TypeError: Root.bad_record: bad signature: \" b:i}\" where , or } should be" },
+		{ "no_arguments", "[1]", "TypeError: Root.no_arguments: takes no arguments" },
 	};
 	vat_test *t = *state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
@@ -215,6 +224,51 @@ static void test_launches(void **state)
 	launch_fails(&doubled_program, NULL, "Error: vat m: exit with failure: Error: two kinds with a state table are named Thing", "");
 }
 
+/* Tables with a mistake in them: each vat says so at its start, and not when somebody first calls the method. */
+#define GET(args_, result_)	{ "get", args_, result_, thing_get }
+#define KIND(name_, ...)	static const vat_kind name_ = { "Thing", sizeof(thing), __VA_ARGS__ }
+KIND(OpenRecord, VAT_METHODS(GET("{a:i", "i")));
+KIND(OpenArray, VAT_METHODS(GET("s?[i", "i")));
+KIND(Letter, VAT_METHODS(GET("ix", "i")));
+KIND(NoColon, VAT_METHODS(GET("{a}", "i")));
+KIND(Word, VAT_METHODS(GET("", "int")));
+KIND(TwoResults, VAT_METHODS(GET("", "ii")));
+KIND(Bare, VAT_METHODS(GET("?", "i")));
+KIND(Twice, VAT_METHODS(GET("", "i"), GET("i", "i")));
+KIND(NoFunction, VAT_METHODS({ "get", "", "i", NULL }));
+KIND(Continuation, VAT_CONTINUATIONS(GET("{", NULL)));
+KIND(Face, VAT_FACETS(VAT_FACET("a", GET("", "i")), VAT_FACET("b", GET("(", "i"))));
+KIND(TwoFields, VAT_STATE(VAT_I64(thing, n), VAT_I64(thing, n)));
+static const vat_kind Nameless = { NULL, sizeof(thing), VAT_METHODS(GET("", "i")) };
+static const vat_kind Small = { "Thing", sizeof(int64_t), VAT_STATE(VAT_I64(thing, n), VAT_REF(thing, peer)) };
+
+static void test_tables(void **state)
+{
+	static const struct { const vat_kind *kind; const char *sentence; } rows[] = {
+		{ &OpenRecord, "kind Thing: what its method get takes, \"{a:i\": bad signature: no }" },
+		{ &OpenArray, "kind Thing: what its method get takes, \"s?[i\": bad signature: no ]" },
+		{ &Letter, "kind Thing: what its method get takes, \"ix\": bad signature: \"x\"" },
+		{ &NoColon, "kind Thing: what its method get takes, \"{a}\": bad signature: \"a}\" in a record is no member: there is no \":\"" },
+		{ &Word, "kind Thing: what its method get returns, \"int\": bad signature: \"t\"" },
+		{ &TwoResults, "kind Thing: what its method get returns, \"ii\": bad signature: \"ii\" is not one value" },
+		{ &Bare, "kind Thing: what its method get takes, \"?\": bad signature: it ends too early" },
+		{ &Twice, "kind Thing has two methods named get" },
+		{ &NoFunction, "kind Thing: its method get has no function" },
+		{ &Continuation, "kind Thing: what its method get takes, \"{\": bad signature: no }" },
+		{ &Face, "kind Thing: what its method get takes, \"(\": bad signature: \"(\"" },
+		{ &TwoFields, "kind Thing has two fields named n" },
+		{ &Nameless, "a kind of VAT_PROGRAM() has no name" },
+		{ &Small, "kind Thing: its field peer lies outside of the 8 bytes that its objects have" },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		vat_program program = { (const vat_kind *const[]){ &Root, rows[i].kind, NULL } };
+		char sentence[300];
+		snprintf(sentence, sizeof(sentence), "Error: vat m: exit with failure: Error: %s", rows[i].sentence);
+		launch_fails(&program, NULL, sentence, "");
+	}
+}
+
 /* The next incarnation runs another program, which reads the objects of the last in another way. */
 static void test_redeclared(void **state)
 {
@@ -236,7 +290,7 @@ static void test_redeclared(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_calls), TEST(test_deaths), cmocka_unit_test(test_launches), TEST(test_redeclared),
+		TEST(test_calls), TEST(test_deaths), cmocka_unit_test(test_launches), cmocka_unit_test(test_tables), TEST(test_redeclared),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1007,7 +1007,7 @@ static void test_unsavable(void **state)
 			    TYPE_ERROR("Thing.peer cannot be saved: it holds a promise"));
 	assert_string_equal(message(k, "o+d1.1", "p-1", "#[\"peer\",[]]", ""), "resolve p-1 #[\"x\",\"$0\"] o-4");
 	char *body = padded("#[\"set\",[6,0,true,\"", "\",\"$0\"]]", WIRE_MAX_BODY);
-	assert_string_equal(message(k, "o+d1.1", "p-1", body, "o-4"), TYPE_ERROR("a string to keep is too long"));
+	assert_string_equal(message(k, "o+d1.1", "p-1", body, "o-4"), TYPE_ERROR("vat_set_string(): the string is longer than 256 KiB"));
 	free(body);
 	assert_string_equal(message(k, "o+d1.1", "p-1", "#[\"peer\",[]]", ""), "resolve p-1 #[\"x\",\"$0\"] o-4");
 }

@@ -93,7 +93,8 @@ static const vat_kind Handful = { "Handful", sizeof(purse), PURSE_REST, PURSE_FA
 static vat_facet wide_facets[256];	/* 255, named by main() */
 static vat_facet too_many_facets[257];
 static const vat_method wide_methods[] = { { "other", "s", "r", purse_other }, { NULL, NULL, NULL, NULL } };
-static const vat_kind Wide = { "Wide", sizeof(purse), .facets = wide_facets, VAT_STATE(VAT_I64(purse, n)) };
+static int wide_init(vat *v, void *self) { return vat_read(v, "i", &((purse *)self)->n); }
+static const vat_kind Wide = { "Wide", sizeof(purse), .facets = wide_facets, VAT_INIT(wide_init), VAT_STATE(VAT_I64(purse, n)) };
 static const vat_kind Unnamed = { "Unnamed", sizeof(purse), VAT_STATE(VAT_I64(purse, n)) };
 
 /* A kind of the library itself, whose deletion takes three cranks. */

@@ -569,6 +569,8 @@ struct vat_value encoder_view(const struct encoder *e);	/* until the encoder end
 const char *encoder_words(vat *v, const struct encoder *e);	/* as value_words() */
 /* Read by signature; with ap NULL only checks. True: fits. Else `problem` (200 bytes) says which and why. */
 bool decode_args(vat *v, const struct vat_value *args, bool single, const char *signature, va_list *ap, char problem[200]);
+/* What is wrong with a signature of a table (`single`: of one value), as a sentence in the arena; NULL: nothing. */
+const char *signature_problem(vat *v, const char *signature, bool single);
 
 /* value.c */
 vat_value *encoder_keep(vat *v, struct encoder *e);	/* a copy in the arena; NULL: it has a problem, the method failed */

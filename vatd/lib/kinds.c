@@ -55,8 +55,50 @@ static const char *row_key(vat *v, const struct kind_row *row)
 	return arena_printf(v, "builtin.%s%s", row->kind->name, row->kind->is_virtual ? ".virtual" : "");
 }
 
+static const size_t field_sizes[] = {
+	[VAT_FIELD_I64] = sizeof(int64_t), [VAT_FIELD_F64] = sizeof(double), [VAT_FIELD_BOOL] = sizeof(bool),
+	[VAT_FIELD_STR] = sizeof(char *), [VAT_FIELD_REF] = sizeof(vat_ref *), [VAT_FIELD_VALUE] = sizeof(vat_value *),
+};
+
+static void check_fields(vat *v, const vat_kind *kind)
+{
+	for (const vat_field *f = kind->state; f && f->name; f++) {
+		if (f->offset + field_sizes[f->type] > kind->size)
+			vat_die(v, "kind %s: its field %s lies outside of the %zu bytes that its objects have: they are the sizeof() "
+				"of another struct", kind->name, f->name, kind->size);
+		for (const vat_field *g = kind->state; g != f; g++)
+			if (strcmp(f->name, g->name) == 0)
+				vat_die(v, "kind %s has two fields named %s", kind->name, f->name);
+	}
+}
+
+/* What is wrong with a table is told at the start, and not when somebody first calls the method. */
+static void check_methods(vat *v, const vat_kind *kind, const vat_method *methods)
+{
+	const char *problem;
+
+	for (const vat_method *m = methods; m && m->name; m++) {
+		if (!m->fn)
+			vat_die(v, "kind %s: its method %s has no function", kind->name, m->name);
+		if (m->args && (problem = signature_problem(v, m->args, false)))
+			vat_die(v, "kind %s: what its method %s takes, \"%s\": %s", kind->name, m->name, m->args, problem);
+		if (m->result && (problem = signature_problem(v, m->result, true)))
+			vat_die(v, "kind %s: what its method %s returns, \"%s\": %s", kind->name, m->name, m->result, problem);
+		for (const vat_method *o = methods; o != m; o++)
+			if (strcmp(o->name, m->name) == 0)
+				vat_die(v, "kind %s has two methods named %s", kind->name, m->name);
+	}
+}
+
 static void check_declaration(vat *v, const vat_kind *kind)
 {
+	if (!kind->name || !*kind->name)
+		vat_die(v, "a kind of VAT_PROGRAM() has no name");
+	check_fields(v, kind);
+	check_methods(v, kind, kind->methods);
+	check_methods(v, kind, kind->continuations);
+	for (const vat_facet *f = kind->facets; f && f->name; f++)
+		check_methods(v, kind, f->methods);
 	unsigned n = kind_n_facets(kind);
 	if (n > MAX_FACETS)
 		vat_die(v, "kind %s has %u facets; the most is %u", kind->name, n, MAX_FACETS);
@@ -127,10 +169,10 @@ static void row_load(vat *v, struct kind_row *row)
 
 static void row_add(vat *v, const vat_kind *kind, const struct kind_hooks *hooks)
 {
+	check_declaration(v, kind);
 	for (size_t i = 0; i < v->n_kinds; i++)
 		if (v->kinds[i].hooks == hooks && strcmp(v->kinds[i].kind->name, kind->name) == 0 && !hooks)
 			vat_die(v, "two kinds with a state table are named %s", kind->name);
-	check_declaration(v, kind);
 	v->kinds = vat_grow(v, v->kinds, &v->kinds_size, v->n_kinds + 1, sizeof(*v->kinds));
 	v->kinds[v->n_kinds] = (struct kind_row){ kind, hooks, 0 };
 	if (v->incarnation > 1)

@@ -188,6 +188,9 @@ static bool run_init(vat *v, struct object *o, const char *signature, va_list *a
 	bool good = !e->problem[0];
 	if (!good)
 		call_fail(v, "TypeError", "vat_new() of %s: %s", o->kind->name, e->problem);
+	else if (!o->kind->init && e->text.len > 3)	/* more than "#[]" */
+		good = call_fail(v, "TypeError", "vat_new() of %s: nothing reads these arguments, it has no VAT_INIT()",
+				 o->kind->name) == 0;
 	if (good && o->kind->init) {
 		/* What init reads is good until the crank ends, longer than the encoder's text. */
 		size_t len = e->text.len - 1;
@@ -263,7 +266,8 @@ void vat_set_string(vat *v, char **field, const char *text)
 {
 	size_t len = text ? strlen(text) : 0;
 	if (len > MAX_STRING || (text && !jtext_is_utf8(text, len))) {	/* else the crank could not end */
-		call_fail(v, "TypeError", "a string to keep is %s", len > MAX_STRING ? "too long" : "not UTF-8");
+		call_fail(v, "TypeError", "vat_set_string(): the string is %s",
+			  len > MAX_STRING ? "longer than 256 KiB" : "not UTF-8");
 		return;
 	}
 	char *copy = text ? vat_alloc(v, len + 1) : NULL;

@@ -464,6 +464,19 @@ static void mismatch(struct reader *r, const struct vat_value *value, const char
 	r->failed = true;
 }
 
+/* The signature itself is wrong: told whether or not there is a value. */
+__attribute__((format(printf, 2, 3))) static void bad_signature(struct reader *r, const char *fmt, ...)
+{
+	va_list ap;
+	if (!r->failed) {
+		size_t n = (size_t)snprintf(r->problem, 200, "bad signature: ");
+		va_start(ap, fmt);
+		vsnprintf(r->problem + n, 200 - n, fmt, ap);
+		va_end(ap);
+	}
+	r->failed = true;
+}
+
 #define OUT(r, type, expr)						\
 	do {								\
 		if ((r)->ap) {						\
@@ -604,6 +617,8 @@ static const char *get_array(struct reader *r, const char *s, const struct vat_v
 	r->where[where] = 0;
 	if (p)
 		mismatch(r, value, "an array of fewer elements");
+	if (!*s)
+		bad_signature(r, "no ]");
 	return *s ? s + 1 : s;
 }
 
@@ -617,7 +632,7 @@ static const char *get_record(struct reader *r, const char *s, const struct vat_
 	while (*s && *s != '}') {
 		const char *colon = strchr(s, ':');
 		if (!colon) {
-			mismatch(r, NULL, "read with a good signature: a member has no \":\"");
+			bad_signature(r, "\"%s\" in a record is no member: there is no \":\"", s);
 			return s + strlen(s);
 		}
 		const char *name = arena_printf(r->v, "%.*s", (int)(colon - s), s);
@@ -626,8 +641,12 @@ static const char *get_record(struct reader *r, const char *s, const struct vat_
 		s = get_item(r, colon + 1, member);
 		if (*s == ',')
 			s++;
+		else if (*s && *s != '}')
+			bad_signature(r, "\"%s\" where , or } should be", s);
 	}
 	r->where[where] = 0;
+	if (!*s)
+		bad_signature(r, "no }");
 	return *s ? s + 1 : s;
 }
 
@@ -668,7 +687,7 @@ static const char *get_item(struct reader *r, const char *s, const struct vat_va
 	case '[': return get_array(r, s + 1, value);
 	case '{': return get_record(r, s + 1, value);
 	default:
-		mismatch(r, NULL, "read with a good signature");
+		bad_signature(r, *s ? "\"%s\"" : "it ends too early", s);
 		return s + strlen(s);
 	}
 	return s + 1;
@@ -690,8 +709,24 @@ bool decode_args(vat *v, const struct vat_value *args, bool single, const char *
 		p = p && !single ? jtext_next(p) : NULL;
 	}
 	if (!ap && p && !single && !r.failed) {
-		snprintf(problem, 200, "takes at most %u argument%s", n - 1, n == 2 ? "" : "s");
+		if (n == 1)
+			strcpy(problem, "takes no arguments");
+		else
+			snprintf(problem, 200, "takes at most %u argument%s", n - 1, n == 2 ? "" : "s");
 		r.failed = true;
 	}
 	return !r.failed;
+}
+
+const char *signature_problem(vat *v, const char *signature, bool single)
+{
+	char *problem = arena_get(v, 200);
+	struct reader r = { .v = v, .skipping = true, .problem = problem };
+	unsigned n = 0;
+
+	for (const char *s = signature; *s && !r.failed; n++)
+		s = get_item(&r, s, NULL);
+	if (!r.failed && single && n != 1)
+		bad_signature(&r, "\"%s\" is not one value", signature);
+	return r.failed ? problem : NULL;
 }
