@@ -360,18 +360,26 @@ static void deliver_start(vat *v, const struct wire_frame *f)
 	encoder_end(v, answer);
 }
 
+static bool is_unfinished(const vat *v)
+{
+	return v->turns || v->n_again || v->touched;
+}
+
 static void crank_end(vat *v)
 {
-	do {	/* what goes may settle promises */
+	do {	/* what goes may settle promises, and its fini may use other objects */
 		promise_run_turns(v);
 		objects_save(v);
 		settled_emit(v);
 		clean(v);
-	} while (v->turns || v->n_again);
-	clean_end(v);
+		if (is_unfinished(v))
+			continue;
+		store_write_dirty(v);
+		store_trim(v);
+		refs_evict(v);
+	} while (is_unfinished(v));
 	store_write_dirty(v);
-	store_trim(v);
-	refs_evict(v);
+	clean_end(v);
 	wire_begin(&v->out, WIRE_DONE, 0, v->delivery);
 	wire_put_bytes(&v->out, NULL, 0);
 	wire_end(&v->out);

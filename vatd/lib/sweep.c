@@ -254,6 +254,8 @@ static void walk_one(vat *v, struct dead *dead)
 		return;
 	}
 	v->clean.at = at;
+	if (vref_is_import(at) && vref_number(at) > v->top_import)
+		v->top_import = vref_number(at);	/* also one that a value named: the kernel may name it first when it is forgotten */
 	if (ref_find(v, at))
 		return;
 	if (vref_is_promise(at)) {

@@ -317,12 +317,10 @@ static void wait_for(vat *v, vat_ref *p, struct object *o, const char *method, b
 		store_count(v, o->ref, 1);
 		when_mark_dirty(v, p);
 		/* The kernel must know the promise: it is the one that can tell the next incarnation. */
-		if (p->ours && vref_is_none(p->vref)) {
+		if (p->ours)
 			ref_export(v, p);
-			promise_subscribe(v, p);
-		}
 	}
-	if (!p->ours)
+	if (durable || !p->ours)
 		promise_subscribe(v, p);
 }
 
