@@ -187,7 +187,8 @@ vat_ref *vat_call_with(vat *v, vat_ref *target, const char *method, const vat_va
 /*
  * When the promise is fulfilled (vat_when) or rejected (vat_catch), run that method of the object `self`,
  * with the value as its one argument, in a later turn. On a durable object it survives restarts of the vat;
- * on another it keeps the object alive until then. A rejection that nothing catches is logged.
+ * on another it keeps the object alive until then. A rejection that nothing catches is logged. For one promise 5,000
+ * may wait (vat_then() counts twice): they run in one crank. One more fails the method.
  */
 void vat_when(vat *v, vat_ref *promise, void *self, const char *method);
 void vat_catch(vat *v, vat_ref *promise, void *self, const char *method);

@@ -646,6 +646,28 @@ VAT_METHOD(actor, get)
 	vat_map_get(v, self->map, "i", "v", key, &value);
 	return 0;
 }
+/* Everybody waits for the same promise. */
+VAT_METHOD(actor, wait_often)
+{
+	vat_ref *p;
+	int64_t n;
+	vat_read(v, "[r]i", &p, &n);
+	for (int64_t i = 0; i < n; i++)
+		vat_when(v, p, self, "countIt");
+	return 0;
+}
+VAT_METHOD(actor, make_promise)
+{
+	self->held[0] = vat_hold(v, vat_promise_new(v));
+	return vat_return(v, "[r]", self->held[0]);
+}
+VAT_METHOD(actor, keep_promise)
+{
+	vat_resolve(v, self->held[0], "");
+	vat_release(v, self->held[0]);
+	self->held[0] = NULL;
+	return 0;
+}
 /* More than stays in memory. */
 VAT_METHOD(actor, crowd)
 {
@@ -661,7 +683,9 @@ static const vat_kind Actor = { "Actor", sizeof(actor), VAT_INIT(actor_init), CO
 		    { "know", "v", NULL, know }, { "life", "", "i", life }, { "rows", NULL, NULL, rows }, { "keep", "v", NULL, keep }, { "kept", "", NULL, kept },
 		    { "makeTidy", "", NULL, make_tidy }, { "number", "", "i", number }, { "countIt", NULL, NULL, count_it },
 		    { "tellAndWait", "r", NULL, tell_and_wait }, { "makeThing", "", "r", make_thing }, { "put", "iv", NULL, put },
-		    { "get", "i", NULL, get }, { "crowd", "", NULL, crowd }) };
+		    { "get", "i", NULL, get }, { "crowd", "", NULL, crowd },
+		    { "waitOften", NULL, NULL, wait_often }, { "makePromise", "", NULL, make_promise },
+		    { "keepPromise", "", NULL, keep_promise }) };
 
 static const vat_program whole = { (const vat_kind *const[]){ &Actor, &Thing, &Ghost, &Purse, &Tidy, NULL } };
 static const vat_program small = { (const vat_kind *const[]){ &Actor, NULL } };
@@ -871,9 +895,28 @@ static void test_forgotten_import(void **state)
 	vat_test_free(t);
 }
 
+/* A caller who has a vat wait for a promise of its own, again and again, is refused in the end; also after a restart. */
+static void test_wait_often(void **state)
+{
+	vat_test *t = ann_and_ben();
+	char p[32];
+	(void)state;
+	const char *answer = vat_test_call(t, "ben", "makePromise", "[]");
+	assert_int_equal(sscanf(answer, "[%31[a-z0-9]]", p), 1);
+	assert_string_equal(vat_test_call(t, "ann", "waitOften", "[[{\"@\":\"%s\"}], 4999]", p), "undefined");
+	vat_test_restart(t, "ann");
+	assert_string_equal(vat_test_call(t, "ann", "waitOften", "[[{\"@\":\"%s\"}], 2]", p),
+			    "RangeError: vat_when(): 5000 continuations wait for this promise already");
+	vat_test_call(t, "ben", "keepPromise", "[]");
+	assert_string_equal(vat_test_call(t, "ann", "number", "[]"), "5000");
+	assert_string_equal(vat_test_call(t, "ann", "audit", "[]"), "0");
+	vat_test_free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_equal_value), cmocka_unit_test(test_fini), cmocka_unit_test(test_wait_for_known),
-		cmocka_unit_test(test_forgotten_import), cmocka_unit_test(test_random) };
+		cmocka_unit_test(test_forgotten_import), cmocka_unit_test(test_wait_often),
+		cmocka_unit_test(test_random) };
 	return cmocka_run_group_tests_name("vatrandom", tests, NULL, NULL);
 }

@@ -116,6 +116,7 @@ struct vat_ref {
 	enum promise_state state;
 	struct settled *value;
 	struct continuation *waiting;	/* the last; its `next` is the first */
+	uint32_t n_waiting;
 	struct object *object;		/* REF_LOCAL, loaded; with facets: of the whole */
 	union {
 		vat_ref *link;			/* FORWARDED: held; REF_FREE: next free */

@@ -7,6 +7,12 @@
  */
 #include "internal.h"
 
+/*
+ * For one promise. Callers may choose it and keep it open; all of its continuations run in one crank, which has a bound
+ * of syscalls, and those that are durable stand in one row, which is written when one is added.
+ */
+#define MAX_WAITING	5000u
+
 static void ring_append(vat_ref *p, struct continuation *c)
 {
 	struct continuation *last = p->waiting;
@@ -14,6 +20,7 @@ static void ring_append(vat_ref *p, struct continuation *c)
 	c->prev = last ? last : c;
 	c->next->prev = c->prev->next = c;
 	p->waiting = c;
+	p->n_waiting++;
 }
 
 static void ring_remove(vat_ref *p, struct continuation *c)
@@ -23,6 +30,7 @@ static void ring_remove(vat_ref *p, struct continuation *c)
 	c->prev->next = c->next;
 	c->next->prev = c->prev;
 	c->next = c->prev = NULL;
+	p->n_waiting--;
 }
 
 /* The first of them, taken out; NULL: none. */
@@ -156,7 +164,9 @@ void waiting_move(vat *v, vat_ref *p, vat_ref *to)
 	}
 	if (last)
 		to->waiting = last;
+	to->n_waiting += p->n_waiting;
 	p->waiting = NULL;
+	p->n_waiting = 0;
 	when_forget(v, p);
 	to->waits_durably = to->waits_durably || p->waits_durably;
 	if (p->waits_durably) {
@@ -371,7 +381,14 @@ static vat_ref *may_wait(vat *v, const char *what, vat_ref *promise, const struc
 		call_fail(v, "TypeError", "%s: %s has no continuation or method \"%s\"", what, o->kind->name, method);
 		return NULL;
 	}
-	return promise_of(v, promise);
+	vat_ref *p = promise_of(v, promise);
+	if (promise_is_settled(p))
+		return p;
+	waiting_load(v, p);
+	if (p->n_waiting < MAX_WAITING)
+		return p;
+	call_fail(v, "RangeError", "%s: %u continuations wait for this promise already", what, p->n_waiting);
+	return NULL;
 }
 
 static void when_or_catch(vat *v, vat_ref *promise, void *self, const char *method, bool on_rejection)
