@@ -180,6 +180,15 @@ static int judge_death(struct kernel *k, struct vat *v, uint64_t killer, struct 
 	return begin_incarnation(k, v, VAT_SUSPENDED);
 }
 
+/* A process that is just gone said nothing itself; whoever looks for the reason looks into the vat's log. */
+static int log_death(struct kernel *k, struct vat *v)
+{
+	char text[sizeof(v->death) + 20];
+
+	snprintf(text, sizeof(text), "the process died: %s", v->death);
+	return vat_log(k, v, LOG_LEVEL_ERROR, text, strlen(text));
+}
+
 static int die(struct kernel *k, struct vat *v)
 {
 	struct delivery *head = crank_head(&v->crank);
@@ -198,6 +207,8 @@ static int die(struct kernel *k, struct vat *v)
 		killer = KILLER_START;	/* it did not even live to see it */
 	}
 	r = kernel_savepoint(k);
+	if (r >= 0)
+		r = log_death(k, v);
 	if (r >= 0)
 		r = judge_death(k, v, killer, &item);
 	if (r >= 0)

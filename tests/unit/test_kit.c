@@ -238,8 +238,11 @@ static void test_two_kernels(void **state)
 	vat_test_launch(t);
 	setup((void **)&other);
 	assert_string_equal(vat_test_launch(other), trio_answer);
-	vat_test_kill(other, "carol");
 	assert_string_equal(vat_test_log(t, "carol"), vat_test_log(other, "carol"));
+	vat_test_kill(other, "carol");
+	char told[300];
+	snprintf(told, sizeof(told), "%sthe process died: killed by signal 9 (Killed)\n", vat_test_log(t, "carol"));
+	assert_string_equal(told, vat_test_log(other, "carol"));
 	vat_test_free(other);
 	setup((void **)&other);
 	vat_test_free(other);

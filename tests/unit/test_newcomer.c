@@ -62,6 +62,13 @@ VAT_METHOD(root, makes_plain) { return vat_return(v, "r", vat_new(v, &Thing, "i"
 VAT_METHOD(root, bad_read) { int64_t n = 0; return vat_read(v, "q", &n); }
 VAT_METHOD(root, bad_record) { int64_t n = 0; return vat_read(v, "{a:i b:i}", &n, &n); }
 VAT_METHOD(root, no_arguments) { return 0; }
+VAT_METHOD(root, floods)
+{
+	vat_ref *writer, *reader = vat_pipe(v, &writer);
+	for (int64_t i = 0; i < 1200; i++)
+		vat_stream_write(v, writer, "i", i);
+	return vat_return(v, "r", reader);
+}
 VAT_METHOD(root, uncaught)
 {
 	vat_when(v, E(v, vat_self(v), "fails_silently", ""), self, "takes");
@@ -95,7 +102,8 @@ static const vat_kind Root = { "Root", sizeof(root), VAT_INIT(init_fails),
 		    ROW(field_promise, "", NULL), ROW(makes_refused, "", NULL), ROW(uncaught, "", NULL), ROW(keeps, "r", NULL),
 		    ROW(uses_kept, "", NULL), ROW(returns_kept, "", NULL), ROW(makes_unnamed, "", NULL), ROW(releases, "", NULL),
 		    ROW(wrong_self, "", NULL), ROW(gives_up, "", NULL), ROW(make, "", "r"),
-		    ROW(makes_plain, "", NULL), ROW(bad_read, NULL, NULL), ROW(bad_record, NULL, NULL), ROW(no_arguments, "", NULL)) };
+		    ROW(makes_plain, "", NULL), ROW(bad_read, NULL, NULL), ROW(bad_record, NULL, NULL), ROW(no_arguments, "", NULL),
+		    ROW(floods, "", NULL)) };
 #define VAT_PROGRAM_NAME mistaken_program
 VAT_PROGRAM(&Root, &Thing);
 
@@ -285,12 +293,20 @@ static void test_redeclared(void **state)
 	assert_non_null(strstr(vat_test_status(t, "m"), "kind Thing was declared before"));
 }
 
+/* What is lost without anybody looking at the answers is told once. */
+static void test_floods(void **state)
+{
+	vat_test *t = *state;
+	assert_memory_equal(vat_test_call(t, "m", "floods", "[]"), "ko", 2);
+	assert_string_equal(vat_test_log(t, "m"), "a stream refuses calls of next(): 1000 wait at one end of it already\n");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_calls), TEST(test_deaths), cmocka_unit_test(test_launches), cmocka_unit_test(test_tables), TEST(test_redeclared),
+		TEST(test_calls), TEST(test_deaths), cmocka_unit_test(test_launches), cmocka_unit_test(test_tables), TEST(test_redeclared), TEST(test_floods),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,7 +50,7 @@ struct pipe {
 	struct waiting *first, **tail;
 	size_t n, bytes;
 	struct settled *last;		/* what the reader left for the writer's next call; NULL: nothing */
-	bool last_is_reason;
+	bool last_is_reason, overflowed;
 };
 
 typedef struct { struct pipe *pipe; enum side side; } stream_end;
@@ -170,9 +170,13 @@ static int wait_for_other(vat *v, stream_end *self, enum op op, const struct vat
 {
 	struct pipe *p = self->pipe;
 	vat_ref *answer;
-	if (op == NEXT && (p->n >= MAX_WAITING || p->bytes > MAX_BYTES))
+	if (op == NEXT && (p->n >= MAX_WAITING || p->bytes > MAX_BYTES)) {
+		if (!p->overflowed)	/* who does not look at the answers would never know that values are lost */
+			vat_warn(v, "a stream refuses calls of next(): %zu wait at one end of it already", p->n);
+		p->overflowed = true;
 		return vat_fail(v, "RangeError", "%zu calls of next() wait at this end of the stream already; wait for their answers",
 				p->n);
+	}
 	answer = vat_promise_new(v);
 	if (op == NEXT)
 		wait_in_line(v, p, self->side, op, answer, value);
