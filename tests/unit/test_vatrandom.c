@@ -360,6 +360,9 @@ static int item(vat *v, void *self)
 	vat_value *value;
 	(void)self;
 	vat_read(v, "v", &value);
+	if (!echoes)	/* two loops on the two ends of a pipe feed each other for ever */
+		return vat_fail(v, "Error", "enough");
+	echoes--;
 	return vat_type(value) == VAT_REFERENCE ? vat_return(v, "v", value) : 0;
 }
 static int made(vat *v, void *self)
