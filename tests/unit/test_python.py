@@ -400,7 +400,7 @@ def test_values():
     assert len(bodies) > 60
     for literal, n in bodies:
         body = unquote(literal)
-        slots = [p(-5 - i) if "&%d" % i in body else o(-5 - i) for i in range(int(n))]
+        slots = [p(-5 - i) if '"&%d"' % i in body else o(-5 - i) for i in range(int(n))]
         equal(("#[%s]" % body[1:], slots), k.call("echo", body[1:], slots), "vector")
     numbers = re.findall(r'UINT64_C\((0x[0-9a-f]+)\), "(.*)"', text)
     assert len(numbers) > 500
