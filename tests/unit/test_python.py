@@ -4,7 +4,7 @@
 vatd/examples/vat.py under a kernel that is played here, on fd 3: its own codec, written against docs/PROTOCOL.md, and a
 model of clist and vatstore that finds every illegal syscall. Run from the top of the tree; speaks TAP.
 """
-import json, os, re, select, signal, socket, struct, subprocess, sys, tempfile, time, traceback
+import bisect, json, os, re, select, signal, socket, struct, subprocess, sys, tempfile, time, traceback
 
 PEER, GUESTBOOK, EXAMPLES = "tests/vats/peer.py", "vatd/examples/guestbook.py", os.path.abspath("vatd/examples")
 PROMISE, MINUS, NONE = 1 << 63, 1 << 62, (1 << 64) - 1
@@ -169,6 +169,7 @@ class Kernel:
     def deliver(self, kind, body=b"", expect="done"):
         """Deliver; answer reads; apply what the vat asks for when it is done. Returns it: a list of (name, …)."""
         self.number += 3
+        self.walked, self.walk = None, []
         self.before = {r: dict(e) for r, e in self.clist.items()}
         self.frame(kind, self.number, body)
         syscalls, writes, total = [], dict(self.store), 0
@@ -238,10 +239,12 @@ class Kernel:
             self.answer(found is not None, key=found or b"")
         elif k == 0x4d:
             at = r.take("Q")
-            walk = [x for x in self.before if x & (MINUS | PROMISE)]
-            walk.sort(key=self.walk_order)
-            rest = walk if at == NONE else [x for x in walk if self.walk_order(x) > self.walk_order(at)]
-            self.answer(bool(rest), rest[0] if rest else 0, rest and self.before[rest[0]].get("reachable", True))
+            if self.walked is not self.before:      # as it was before the crank: sorted once for all its reads
+                self.walked = self.before
+                self.walk = sorted((self.walk_order(x), x) for x in self.before if x & (MINUS | PROMISE))
+            i = 0 if at == NONE else bisect.bisect(self.walk, (self.walk_order(at), NONE))
+            found = self.walk[i][1] if i < len(self.walk) else 0
+            self.answer(bool(found), found, found and self.before[found].get("reachable", True))
         elif k == 0x4e:
             return "done", bool(flags & 2), r.bytes().decode()
         else:
