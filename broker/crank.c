@@ -902,7 +902,7 @@ static int buffer_syscall(struct kernel *k, struct vat *v, const struct wire_fra
 
 static int done(struct kernel *k, struct vat *v, const struct wire_frame *f)
 {
-	char text[100], why[120];
+	char text[160], why[200];
 
 	if (!(f->flags & WIRE_F_ERROR))
 		return crank_apply(k, v, NULL);

@@ -154,7 +154,7 @@ static int judge_death(struct kernel *k, struct vat *v, uint64_t killer, struct 
 		if (r >= 0) {
 			struct route route = { .kind = ROUTE_REJECT, .code = CODE_DELIVERY_FAILED };
 
-			snprintf(route.detail, sizeof(route.detail), "the message killed %s %u times: %.80s", row->name,
+			snprintf(route.detail, sizeof(route.detail), "the message killed %s %u times: %s", row->name,
 				 row->killer_count, v->death);
 			r = queue_remove(k, endpoint_vat(v->number).bits, item->seq);
 			if (r >= 0)

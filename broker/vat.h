@@ -56,7 +56,7 @@ struct vat {
 	bool kill_wanted;		/* a SPAWN_KILL has to be sent */
 	bool exited;			/* reaped; only reading dry and judging is left */
 	bool sweeping;			/* its SWEEP row exists */
-	char death[120];		/* how the process ended, for people */
+	char death[200];		/* how the process ended, for people */
 	struct channel channel;
 	struct crank crank;
 

@@ -370,7 +370,7 @@ static const char *call(struct vat_kernel *k, const char *method, const char *ar
 
 static bool has_died(const struct vat_kernel *k)
 {
-	return k->exited || strstr(k->said, "exit failure");
+	return k->exited || strstr(k->said, "failed: ");
 }
 
 /* What the vat has put off. Returns in how many cranks. */

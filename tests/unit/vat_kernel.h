@@ -282,7 +282,10 @@ static inline bool hear(struct vat_kernel *k, const struct wire_frame *f)
 	case WIRE_LOG: add_line(&k->logged, "%.*s", (int)f->log.text.len, f->log.text.data); return false;
 	case WIRE_HELLO: assert_int_equal(f->hello.version, WIRE_VERSION); return false;
 	case WIRE_PONG: add_line(&k->said, "pong %llu", (unsigned long long)f->token); return false;
-	case WIRE_DONE: return true;
+	case WIRE_DONE:
+		if (f->flags & WIRE_F_ERROR)
+			add_line(&k->said, "failed: %.*s", (int)f->text.len, f->text.data);
+		return true;
 	default: fail_msg("the vat said %s", wire_type_name(f->type)); return true;
 	}
 }

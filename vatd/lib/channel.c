@@ -234,8 +234,9 @@ void vat_end(vat *v, int status)
 }
 
 /*
- * The vat cannot go on: say why, abandon the crank with exit(failure), end. Built by hand from the smallest
- * pieces, because anything may be broken.
+ * The vat cannot go on: say why, fail the delivery, end. To the kernel that is a death: the crank is undone and the vat
+ * starts anew from what it has stored, which a slip of its author's must not cost it. Built by hand from the smallest pieces,
+ * because anything may be broken.
  */
 void vat_die(vat *v, const char *fmt, ...)
 {
@@ -251,19 +252,12 @@ void vat_die(vat *v, const char *fmt, ...)
 	v->dying = true;
 	channel_log(v, 3, text, n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1);
 	if (v->delivery) {
-		struct encoder e = { .text = JTEXT_INIT };
-		jtext_char(&e.text, '#');
-		encode_error(&e, "Error", text);
 		wire_buf_reset(&v->out);
-		wire_begin(&v->out, WIRE_EXIT, WIRE_F_FAILURE, v->delivery);
-		wire_put_capdata(&v->out, e.text.data, e.text.len, NULL, 0);
-		wire_end(&v->out);
-		wire_begin(&v->out, WIRE_DONE, 0, v->delivery);
-		wire_put_bytes(&v->out, NULL, 0);
+		wire_begin(&v->out, WIRE_DONE, WIRE_F_ERROR, v->delivery);
+		wire_put_bytes(&v->out, text, strlen(text));
 		wire_end(&v->out);
 		if (!v->out.error)
 			send_frames(v, v->out.data, v->out.len);
-		jtext_deinit(&e.text);
 	}
 	vat_end(v, 1);
 }

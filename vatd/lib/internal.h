@@ -21,8 +21,8 @@
  *	collection.c	ordered maps and sets
  *
  * Failures: what the vat's author or a caller did wrong fails the running method (vat->call.failed). What
- * would leave the vat in a state that is not true ends the process through vat_die(): exit(failure)
- * abandons the crank. In a test only that vat ends, by a longjmp: memory that is not yet in a struct must not be held
+ * would leave the vat in a state that is not true ends the process through vat_die(): the delivery has
+ * failed, the crank is undone, and the kernel starts the vat anew. In a test only that vat ends, by a longjmp: memory that is not yet in a struct must not be held
  * across a call that may die.
  */
 #ifndef CAPSTAN_VAT_INTERNAL_H
