@@ -57,7 +57,7 @@ CLI := tools/capstan.c tools/client.c tools/fsck.c tools/output.c \
 CLI_LIBS := -llmdb -ljansson
 
 # The vat library: what a vat links. No store, no broker.
-LIBCAPSTAN := vatd/lib/main.c vatd/lib/crank.c vatd/lib/channel.c vatd/lib/refs.c vatd/lib/cache.c vatd/lib/sweep.c vatd/lib/clean.c \
+LIBCAPSTAN := vatd/lib/main.c vatd/lib/stdio.c vatd/lib/crank.c vatd/lib/channel.c vatd/lib/refs.c vatd/lib/cache.c vatd/lib/sweep.c vatd/lib/clean.c \
 	vatd/lib/promise.c vatd/lib/wait.c vatd/lib/settled.c vatd/lib/send.c vatd/lib/combine.c vatd/lib/stream.c \
 	vatd/lib/kinds.c vatd/lib/object.c vatd/lib/state.c vatd/lib/store.c vatd/lib/signature.c vatd/lib/value.c vatd/lib/valuetext.c vatd/lib/interface.c vatd/lib/keys.c vatd/lib/collection.c \
 	$(LIB_BASE) $(LIB_WIRE) lib/jtext.c
@@ -67,7 +67,7 @@ LIBCAPSTAN_LIBS :=
 # The test library: several vats and a kernel in one process, so it holds both sides. Each half keeps its names to itself
 # (both have a struct vat, and functions of the same name); what remains is what the public headers declare.
 KIT_KERNEL := vatd/test/kernel.c broker/methods.c $(LIB_CHECK) # and KERNEL, below
-KIT_VATS = vatd/test/vat_test.c $(filter-out vatd/lib/main.c,$(LIBCAPSTAN))
+KIT_VATS = vatd/test/vat_test.c $(filter-out vatd/lib/main.c vatd/lib/stdio.c,$(LIBCAPSTAN))
 
 # Example and test vats: one static program per source.
 EXAMPLE_VATS := alice bob carol counter mint buyer seller table fork philosopher room member membrane plugin journal filter watcher
@@ -149,7 +149,7 @@ LIBS_test_fs_mount := -llmdb
 $(B)/unit/test_fs_mount: $(B)/bin/capstan-fs
 
 # The vat library, and the edges' half of smallcaps; vats run as processes with the test as their kernel.
-VATLIB := $(filter-out vatd/lib/main.c,$(LIBCAPSTAN))
+VATLIB := $(filter-out vatd/lib/main.c vatd/lib/stdio.c,$(LIBCAPSTAN))
 UNIT_TESTS += test_smallcaps test_vats test_vatlib test_vatpromise test_keys test_collections
 LINK_test_smallcaps := $(LIB_JSON) $(LIB_BASE)
 LIBS_test_smallcaps := -ljansson

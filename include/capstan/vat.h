@@ -374,8 +374,8 @@ void vat_cancel(vat *v, uint64_t timer);	/* one that is not waiting any more: no
 /* --- the vat itself ------------------------------------------------------------------------------- */
 
 /*
- * A vat has no standard output and no files: what printf() writes goes nowhere. assert() and abort() end the process, which
- * the kernel tells of as signal 11 (Segmentation fault); the crank did not happen, and is tried once more.
+ * A vat has no files and no terminal: what printf() and the like write to stdout and stderr becomes lines of its log, as does the
+ * text of an assert(). abort() ends the process; the crank did not happen, and is tried once more.
  */
 void vat_log(vat *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void vat_warn(vat *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -137,4 +137,61 @@ test_busy() {
 	equal "$last" "$OUT" "spins after the stop"
 }
 
+# --- printing, and ending by assert(), in the jail -----------------------------------------------------------------------
+
+test_printing() {
+	cat > "$T/chatty.c" <<-'EOF'
+	#include <assert.h>
+	#include <stdio.h>
+	#include <stdlib.h>
+	#include <capstan/vat.h>
+	typedef struct { int64_t n; } root;
+	VAT_METHOD(root, bootstrap) { return vat_return(v, "r", vat_self(v)); }
+	VAT_METHOD(root, print)
+	{
+		printf("in %s,", "pieces");
+		printf(" %d\n%s\n", 1, "two");
+		fprintf(stderr, "wrong\033[2J\n");
+		for (int i = 0; i < 3000; i++)
+			putchar('x');
+		return vat_return(v, "i", (int64_t)putchar('\n'));
+	}
+	VAT_METHOD(root, sure) { assert(self->n == 7); return 0; }
+	VAT_METHOD(root, stop) { printf("unfinished"); abort(); }
+	static const vat_kind Root = { "Root", sizeof(root), VAT_METHODS({ "bootstrap", NULL, "r", bootstrap },
+		{ "print", "", "i", print }, { "sure", "", NULL, sure }, { "stop", "", NULL, stop }) };
+	VAT_PROGRAM(&Root);
+	EOF
+	status 0 gcc -static -I"$SOURCE/include" -o "$T/chatty" "$T/chatty.c" "$B/lib/libcapstan.a"
+	kernel_start
+	launch "{\"bootstrap\":\"c\",\"vats\":{\"c\":{\"program\":\"$T/chatty\"}}}"
+	ask print
+	equal 10 "$OUT"
+	status 1 capstan call "@$ROOT" sure
+	matches 'DELIVERY_FAILED.*status 134' "$ERR"
+	status 1 capstan call "@$ROOT" stop
+	status 0 capstan log v1
+	sed -E 's/^[^ ]+ //; s/chatty.c:[0-9]+/chatty.c:N/; s/x{100,}/xx/; s/c: .*chatty/c: chatty/' <<< "$OUT" > "$T/log"
+	diff "$T/log" - <<-'EOF' || fail "the log is not what was printed"
+	info 1 in pieces, 1
+	info 1 two
+	error 1 wrong\x1b[2J
+	info 1 xx
+	info 1 xx
+	info 1 xx
+	error 1 c: chatty.c:N: sure_method: Assertion `self->n == 7' failed.
+	error 1 abort() was called
+	error 1 the process died: exited with status 134
+	error 2 c: chatty.c:N: sure_method: Assertion `self->n == 7' failed.
+	error 2 abort() was called
+	error 2 the process died: exited with status 134
+	info 3 unfinished
+	error 3 abort() was called
+	error 3 the process died: exited with status 134
+	info 4 unfinished
+	error 4 abort() was called
+	error 4 the process died: exited with status 134
+	EOF
+}
+
 run_tests

@@ -3,6 +3,7 @@
  * The inside of the vat library. One process is one vat, in one thread, so there is no locking. All that a vat is
  * stands in its struct vat, so that a test can hold several in one process (capstan/vat_test.h).
  *
+ *	main.c, stdio.c	main() and what it prints; not in tests
  *	channel.c	packets: one receive and one send a crank, synchronous reads of the vatstore between
  *	crank.c		deliveries in, methods called, `done` out
  *	refs.c		the table of references; names, holds, exports
@@ -315,6 +316,9 @@ struct vat {
 	size_t polled_size;
 	bool wake_asked;		/* wakeMe was sent, wake is to come */
 };
+
+/* stdio.c: from now on what the process prints is the log of the vat on that channel. */
+void stdio_to_log(int fd);
 
 /* channel.c */
 void channel_flush(vat *v);

@@ -9,5 +9,6 @@
 
 int main(void)
 {
+	stdio_to_log(CHANNEL_FD);
 	return vat_serve(CHANNEL_FD, &vat_main_program);
 }
