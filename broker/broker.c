@@ -33,22 +33,6 @@
 
 /* --- the loop ------------------------------------------------------------------------------------------------------ */
 
-/* Host calls whose promise settled in this round. */
-static int tell_callers(struct kernel *k)
-{
-	size_t i;
-	int r = 0;
-
-	for (i = 0; r >= 0 && i < k->settled_calls.n; i++) {
-		struct host_call *c = kernel_find_call(k, k->settled_calls.v[i]);
-
-		if (c)
-			r = c->settled(k, c);
-	}
-	k->settled_calls.n = 0;
-	return r;
-}
-
 static int run_services(struct kernel *k, bool *morep)
 {
 	unsigned budget = SERVICE_BUDGET;
@@ -59,30 +43,6 @@ static int run_services(struct kernel *k, bool *morep)
 		if (r < 0)
 			return r;
 	} while (*morep && --budget);
-	return 0;
-}
-
-/* Give work to every vat that can take some. */
-static int run_vats(struct kernel *k)
-{
-	struct vat *last = k->ready_last, *v = NULL;
-
-	/* Once through the list: who becomes ready meanwhile has his turn in the next round, after the sockets. */
-	while (k->ready_first && v != last && !(k->serial && k->n_in_flight)) {
-		int r;
-
-		v = k->ready_first;
-
-		k->ready_first = v->next_ready;
-		if (!k->ready_first)
-			k->ready_last = NULL;
-		v->ready = false;
-		if (!vat_can_run(v))
-			continue;	/* whatever makes it able to run makes it ready again */
-		r = crank_prepare(k, v);
-		if (r < 0)
-			return r;
-	}
 	return 0;
 }
 
@@ -177,17 +137,17 @@ static int step(struct kernel *k, bool *morep)
 
 	r = run_services(k, &services);
 	if (r >= 0)
-		r = tell_callers(k);
+		r = kernel_tell_callers(k);
 	if (r >= 0)
 		r = methods_pump(k);
 	if (r >= 0)
 		r = launch_pump(k);
 	if (r >= 0)
-		r = run_vats(k);
+		r = crank_prepare_ready(k);
 	if (r >= 0)
 		r = sweep_step(k, &sweeps);
 	if (r >= 0)
-		r = tell_callers(k);
+		r = kernel_tell_callers(k);
 	*morep = services || sweeps || k->launch_work;
 	return r;
 }

@@ -593,6 +593,29 @@ int crank_prepare(struct kernel *k, struct vat *v)
 	return r;
 }
 
+int crank_prepare_ready(struct kernel *k)
+{
+	struct vat *last = k->ready_last, *v = NULL;
+
+	/* Once through the list: who becomes ready meanwhile has his turn in the next round, after the sockets. */
+	while (k->ready_first && v != last && !(k->serial && k->n_in_flight)) {
+		int r;
+
+		v = k->ready_first;
+
+		k->ready_first = v->next_ready;
+		if (!k->ready_first)
+			k->ready_last = NULL;
+		v->ready = false;
+		if (!vat_can_run(v))
+			continue;	/* whatever makes it able to run makes it ready again */
+		r = crank_prepare(k, v);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 /* --- apply --------------------------------------------------------------------------------------------------- */
 
 static int apply_message(struct kernel *k, struct vat *v, const struct delivery *d)

@@ -79,6 +79,7 @@ void crank_new_process(struct crank *c);
 
 /* Pick the vat's next work and send it, and what may be sent with it; nothing to do is fine. Work that is no delivery any more is ended here. */
 int crank_prepare(struct kernel *k, struct vat *v);
+int crank_prepare_ready(struct kernel *k);	/* the same for every vat that can take some, once round */
 /* Frames from the vat. Positive: its process is being ended. */
 int crank_frames(struct kernel *k, struct vat *v, const uint8_t *frames, size_t len);
 void crank_abandon(struct kernel *k, struct vat *v);	/* all that is in flight */

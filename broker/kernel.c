@@ -259,6 +259,21 @@ struct host_call *kernel_find_call(struct kernel *k, uint64_t number)
 	return c;
 }
 
+int kernel_tell_callers(struct kernel *k)
+{
+	size_t i;
+	int r = 0;
+
+	for (i = 0; r >= 0 && i < k->settled_calls.n; i++) {
+		struct host_call *c = kernel_find_call(k, k->settled_calls.v[i]);
+
+		if (c)
+			r = c->settled(k, c);
+	}
+	k->settled_calls.n = 0;
+	return r;
+}
+
 /* Ends the subscription; the call itself stays the caller's. */
 int kernel_unsubscribe_host(struct kernel *k, struct host_call *c)
 {

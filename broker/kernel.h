@@ -120,6 +120,7 @@ int kernel_touch(struct kernel *k, kref_t ref);
 int kernel_subscribe_host(struct kernel *k, struct host_call *c);
 int kernel_unsubscribe_host(struct kernel *k, struct host_call *c);
 struct host_call *kernel_find_call(struct kernel *k, uint64_t number);
+int kernel_tell_callers(struct kernel *k);	/* of the host calls whose promise settled in this round */
 
 /* Holds: one row each; counts move with it. */
 int kernel_hold(struct kernel *k, kref_t ref, enum hold_kind kind, uint64_t owner, int64_t delta);

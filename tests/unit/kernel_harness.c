@@ -121,33 +121,6 @@ static bool is_waiting(const struct vat *v)
 
 /* --- running -------------------------------------------------------------------------------------------- */
 
-static void tell_callers(struct kernel *k)
-{
-	size_t i;
-
-	for (i = 0; i < k->settled_calls.n; i++) {
-		struct host_call *c = kernel_find_call(k, k->settled_calls.v[i]);
-
-		if (c)
-			must(c->settled(k, c));
-	}
-	k->settled_calls.n = 0;
-}
-
-static void run_vats(struct kernel *k)
-{
-	while (k->ready_first) {
-		struct vat *v = k->ready_first;
-
-		k->ready_first = v->next_ready;
-		if (!k->ready_first)
-			k->ready_last = NULL;
-		v->ready = false;
-		if (vat_can_run(v))
-			must(crank_prepare(k, v));
-	}
-}
-
 /* As the broker's step(). */
 void world_step(void)
 {
@@ -158,11 +131,11 @@ void world_step(void)
 	do
 		must(service_pump(k, &more));
 	while (more);
-	tell_callers(k);
+	must(kernel_tell_callers(k));
 	must(launch_pump(k));
-	run_vats(k);
+	must(crank_prepare_ready(k));
 	must(sweep_step(k, &more));
-	tell_callers(k);
+	must(kernel_tell_callers(k));
 	serve_processes();
 }
 

@@ -582,7 +582,6 @@ vat_value *encoder_keep(vat *v, struct encoder *e);	/* a copy in the arena; NULL
 vat_ref *value_ref(const struct vat_value *value);	/* NULL: not a reference */
 bool value_malformed_ref(const struct vat_value *string);	/* written as one, and its number names no slot */
 char *value_string(vat *v, const struct vat_value *value, size_t *lenp);	/* decoded, unescaped; NULL: not a string */
-bool value_is_bigint(const char *s, size_t len);
 char *value_symbol(vat *v, const struct vat_value *value, size_t *lenp);	/* its name; NULL: not a symbol */
 /* Digits as smallcaps has them: "-12", "+0"; with `sign` also a plus. NULL: not a bigint. */
 const char *value_bigint(vat *v, const struct vat_value *value, bool plus);

@@ -14,7 +14,7 @@ static vat_value *value_copy(vat *v, const struct vat_value *value, const char *
 	return copy;
 }
 
-bool value_is_bigint(const char *s, size_t len)
+static bool value_is_bigint(const char *s, size_t len)
 {
 	if (len < 2 || (s[0] != '+' && s[0] != '-'))
 		return false;
