@@ -91,7 +91,7 @@ static int drop_host_calls(struct kernel *k)
 	}
 }
 
-/* Calls of services that were queued at the last commit are still there (V9); their number bounds new ones. */
+/* Calls of services that were queued at the last commit are still there and begin again (V9); their number bounds new ones. */
 static int count_service_queue(struct kernel *k)
 {
 	const void *key, *val;
@@ -100,6 +100,7 @@ static int count_service_queue(struct kernel *k)
 	uint8_t at[16];
 	int r;
 
+	k->service_work = true;
 	for (k->n_service_queue = 0;; k->n_service_queue++) {
 		key_u64_u64(at, ENDPOINT_K.bits, seq);
 		r = store_next(k->store, T_QUEUE, at, 16, false, &key, &key_len, &val, &len);

@@ -19,6 +19,7 @@
 #include "launch.h"
 #include "methods.h"
 #include "process.h"
+#include "promise.h"
 #include "service.h"
 #include "spawner.h"
 #include "sweep.h"
@@ -162,40 +163,39 @@ static bool may_stop(struct kernel *k, uint64_t now_ns)
 	return !control_has_output(k->control) || now_ns - k->stop_ns > STOP_NS;
 }
 
+int broker_round(struct kernel *k, int wait_ms, bool *overp)
+{
+	int r, waited = timeout_ms(k, k->more);
+
+	*overp = may_stop(k, k->round_ns);
+	if (*overp)
+		return 0;
+	if (wait_ms >= 0 && (waited < 0 || wait_ms < waited))
+		waited = wait_ms;
+	r = loop_round(&k->loop, waited);
+	if (r < 0)
+		return r;
+	advance_clock(k, &k->round_ns, waited);
+	process_lease_expire();
+	r = step(k, &k->more);
+	if (r >= 0 && k->round_ns - k->checked_ns >= TICK_MS * UINT64_C(1000000)) {
+		k->checked_ns = k->round_ns;
+		r = check_deadlines(k);
+	}
+	return r < 0 ? r : commit_if_due(k, k->more);
+}
+
 static int serve(struct kernel *k)
 {
-	uint64_t last = now_monotonic_ns(), checked = 0;
-	bool more = true;
-	int r = 0, waited;
+	bool over = false;
+	int r = 0;
 
-	while (!may_stop(k, last)) {
-		waited = timeout_ms(k, more);
-		r = loop_round(&k->loop, waited);
-		if (r < 0)
-			return r;
-		advance_clock(k, &last, waited);
-		process_lease_expire();
-		r = step(k, &more);
-		if (r < 0)
-			return r;
-		if (last - checked >= TICK_MS * UINT64_C(1000000)) {
-			checked = last;
-			r = check_deadlines(k);
-			if (r < 0)
-				return r;
-		}
-		r = commit_if_due(k, more);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	while (r >= 0 && !over)
+		r = broker_round(k, -1, &over);
+	return r;
 }
 
 /* --- start and stop ---------------------------------------------------------------------------------------------------- */
-
-enum { SETTINGS_E_REFUSED = 1 };
-
-struct broker_options { bool serial, direct, no_mount; uint64_t uid_base; const char *run, *config; };
 
 static int parse(int argc, char **argv, struct broker_options *o)
 {
@@ -222,7 +222,7 @@ static int parse(int argc, char **argv, struct broker_options *o)
 }
 
 /* Positive: refused, the line is in the log. */
-static int read_settings(struct kernel *k, const char *name)
+static int read_settings(struct kernel *k, int fd, const char *name)
 {
 	char error[CONFIG_ERROR_MAX];
 	json_error_t where;
@@ -230,20 +230,20 @@ static int read_settings(struct kernel *k, const char *name)
 	int r;
 
 	settings_init(&k->settings);
-	if (fcntl(BROKER_FD_CONFIG, F_GETFD) < 0)
+	if (fd < 0)
 		return 0;	/* no --config */
-	lseek(BROKER_FD_CONFIG, 0, SEEK_SET);	/* the broker before this one has read it to its end */
-	json = json_loadfd(BROKER_FD_CONFIG, JSON_REJECT_DUPLICATES, &where);
-	close(BROKER_FD_CONFIG);
+	lseek(fd, 0, SEEK_SET);	/* the broker before this one has read it to its end */
+	json = json_loadfd(fd, JSON_REJECT_DUPLICATES, &where);
+	close(fd);
 	if (!json) {
 		log_err("%s, line %d: %s", name, where.line, where.text);
-		return SETTINGS_E_REFUSED;
+		return BROKER_E_REFUSED;
 	}
 	r = settings_parse(json, &k->settings, error);
 	json_decref(json);
 	if (r > 0)
 		log_err("%s: %s", name, error);
-	return r > 0 ? SETTINGS_E_REFUSED : r;
+	return r > 0 ? BROKER_E_REFUSED : r;
 }
 
 static int open_store(struct kernel *k, bool direct)
@@ -266,24 +266,31 @@ static int open_store(struct kernel *k, bool direct)
 	}
 }
 
-static int start(struct kernel *k, const struct broker_options *o)
+int broker_open(struct kernel *k, const struct broker_fds *fds, const struct broker_options *o)
 {
 	int r;
 
-	if (fchdir(BROKER_FD_STORE_DIR) < 0)
+	k->next_host_call = 1;
+	k->serial = o->serial;
+	k->no_mount = o->no_mount;
+	k->uid_base = o->uid_base;
+	k->run_dir = o->run;
+	k->start_ns = k->round_ns = now_monotonic_ns();
+	k->more = true;
+	if (fchdir(fds->store_dir) < 0)
 		return error_origin(errno);
-	r = read_settings(k, o->config);
+	r = read_settings(k, fds->config, o->config);
 	if (r == 0)
 		r = loop_init(&k->loop);
 	if (r == 0)
 		r = open_store(k, o->direct);
 	if (r)
 		return r;
-	r = process_init(k, BROKER_FD_SPAWNER);
+	r = process_init(k, fds->spawner);
 	if (r >= 0)
-		r = code_store_new(&k->code, &k->loop, BROKER_FD_STORE_DIR);
+		r = code_store_new(&k->code, &k->loop, fds->store_dir);
 	if (r >= 0)
-		r = control_new(&k->control, &k->loop, BROKER_FD_CONTROL, kernel_methods, k);
+		r = control_new(&k->control, &k->loop, fds->control, kernel_methods, k);
 	if (r >= 0)
 		r = boot_kernel(k);
 	if (r >= 0)
@@ -293,7 +300,7 @@ static int start(struct kernel *k, const struct broker_options *o)
 	return r;
 }
 
-static void stop(struct kernel *k)
+void broker_close(struct kernel *k)
 {
 	struct wire_buf b = WIRE_BUF_INIT;
 	struct host_call *c, *ctmp;
@@ -313,6 +320,7 @@ static void stop(struct kernel *k)
 		HASH_DEL(k->calls, c);
 		methods_forget_call(c);
 	}
+	promise_drop_tasks(k);
 	launch_deinit(k);	/* after the calls: some are theirs */
 	process_deinit(k);
 	k->store = store_free(k->store);
@@ -326,7 +334,8 @@ static void stop(struct kernel *k)
 
 int broker_main(int argc, char **argv)
 {
-	static struct kernel kernel = { .next_host_call = 1 };
+	struct broker_fds fds = { BROKER_FD_SPAWNER, BROKER_FD_CONTROL, BROKER_FD_STORE_DIR, BROKER_FD_CONFIG };
+	static struct kernel kernel;
 	struct broker_options o = { .run = "", .config = "config" };
 	struct kernel *k = &kernel;
 	int r;
@@ -336,12 +345,9 @@ int broker_main(int argc, char **argv)
 	r = parse(argc, argv, &o);
 	if (r < 0)
 		return SPAWNER_EXIT_REFUSED;
-	k->serial = o.serial;
-	k->no_mount = o.no_mount;
-	k->uid_base = o.uid_base;
-	k->run_dir = o.run;
-	k->start_ns = now_monotonic_ns();
-	r = start(k, &o);
+	if (fcntl(fds.config, F_GETFD) < 0)
+		fds.config = -1;
+	r = broker_open(k, &fds, &o);
 	if (r > 0)
 		return SPAWNER_EXIT_REFUSED;
 	if (r == 0)
@@ -351,6 +357,6 @@ int broker_main(int argc, char **argv)
 		log_err("fatal: %s; ending, the last commit stands", strerror(-r));
 		return EXIT_FAILURE;
 	}
-	stop(k);
+	broker_close(k);
 	return EXIT_SUCCESS;
 }

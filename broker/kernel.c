@@ -113,6 +113,12 @@ int kernel_rollback(struct kernel *k)
 	return 0;
 }
 
+bool kernel_is_quiet(const struct kernel *k)
+{
+	return (!k->ready_first || (k->serial && k->n_in_flight)) && !k->sweeping && !k->launch_work && !k->service_work &&
+	       !k->settled_calls.n && !k->want_processes;
+}
+
 static int put_counter(struct kernel *k, const char *name, uint64_t v)
 {
 	return store_put(k->store, T_META, name, strlen(name), &v, sizeof(v));

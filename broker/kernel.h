@@ -68,6 +68,8 @@ struct kernel {
 	uint64_t uid_base;		/* 0: not root */
 	const char *run_dir;		/* text for status only */
 	uint64_t start_ns;
+	uint64_t round_ns, checked_ns;	/* monotonic: end of the last wait; when deadlines were looked at last */
+	bool more;			/* the next round has work without waiting */
 
 	/* Outside the savepoint. */
 	uint64_t next_object, next_promise, next_vat, next_subcluster, next_seq, next_uid, next_delivery;
@@ -80,7 +82,9 @@ struct kernel {
 	uint64_t mark_dropped_sends;
 	uint64_t n_moved, moved_bytes;	/* waiting messages moved or refused since the savepoint (router.c) */
 	uint64_t n_hops;		/* promises walked over since then, looking for loops */
-	uint64_t n_service_queue, mark_service_queue;	/* items in the queue of `k` */
+	uint64_t n_service_queue, mark_service_queue;	/* items in the queue of `k`: calls of services */
+	bool service_work;		/* some may not have begun */
+	uint64_t service_seq;		/* those with lesser numbers have begun; they wait for their answer */
 	struct settle_task *settle_first, *settle_last; /* promise.c: the worklist */
 	bool settling;
 	char illegal[200];		/* why a syscall is illegal, for the log */
@@ -116,6 +120,8 @@ int kernel_rollback(struct kernel *k);
 int kernel_commit(struct kernel *k);	/* then runs the effects */
 int kernel_after_commit(struct kernel *k, void (*run)(struct kernel *, void *), void *arg);
 int kernel_touch(struct kernel *k, kref_t ref);
+/* Is there nothing left that moves by itself? What remains waits for a vat, a caller, the clock or the spawner. */
+bool kernel_is_quiet(const struct kernel *k);
 /* Host subscription to a promise: counts it (HOLD_HOST); the call is found by number when it settles. */
 int kernel_subscribe_host(struct kernel *k, struct host_call *c);
 int kernel_unsubscribe_host(struct kernel *k, struct host_call *c);

@@ -188,6 +188,7 @@ static int get_status(void *ctx, struct control_request *r, json_t *params, int 
 	json_object_set_new(out, "messages", json_integer(k->stats.n_delivered_messages));
 	json_object_set_new(out, "notifies", json_integer(k->stats.n_notifies));
 	json_object_set_new(out, "collected", json_integer(k->stats.n_gc));
+	json_object_set_new(out, "quiet", json_boolean(kernel_is_quiet(k)));
 	json_object_set_new(out, "droppedSends", json_integer(k->stats.n_dropped_sends));
 	control_reply(r, out);
 	return 0;

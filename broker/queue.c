@@ -2,6 +2,7 @@
 #include "queue.h"
 
 #include "promise.h"
+#include "service.h"
 #include "vat.h"
 
 void item_deinit(struct item *i)
@@ -52,7 +53,7 @@ int item_count(struct kernel *k, const struct item *i, int delta)
 }
 
 /* Totals that limits and people read: of the vat, or of the promise. */
-static int note_item(struct kernel *k, uint64_t holder, size_t size, int delta)
+static int note_item(struct kernel *k, uint64_t holder, uint64_t sender, size_t size, int delta)
 {
 	endpoint_t e = { holder };
 
@@ -67,7 +68,7 @@ static int note_item(struct kernel *k, uint64_t holder, size_t size, int delta)
 		return promise_save(k, (kref_t){ holder }, &row);
 	}
 	if (endpoint_equal(e, ENDPOINT_K))
-		k->n_service_queue += delta;
+		service_note_call(k, (endpoint_t){ sender }, delta);
 	if (endpoint_is_vat(e)) {
 		struct vat *v = vat_find(k, endpoint_number(e));
 
@@ -97,11 +98,13 @@ int queue_push(struct kernel *k, uint64_t holder, const struct item *i)
 	r = store_put(k->store, T_QUEUE, key, key_u64_u64(key, holder, k->next_seq++), row, sizeof(i->row) + i->len);
 	if (r < 0)
 		return error_trace(r);
-	return note_item(k, holder, sizeof(i->row) + i->len, 1);
+	return note_item(k, holder, i->row.sender, sizeof(i->row) + i->len, 1);
 }
 
 int queue_remove(struct kernel *k, uint64_t holder, uint64_t seq)
 {
+	struct capdata value;
+	struct row_item row;
 	const void *val;
 	uint8_t key[16];
 	size_t len, key_len = key_u64_u64(key, holder, seq);
@@ -110,17 +113,46 @@ int queue_remove(struct kernel *k, uint64_t holder, uint64_t seq)
 	r = store_get(k->store, T_QUEUE, key, key_len, &val, &len);
 	if (r)
 		return r < 0 ? error_trace(r) : kernel_corrupt("queue: item %llu is gone", (unsigned long long)seq);
+	if (!row_item_read(val, len, &row, &value))
+		return kernel_corrupt("store: queue item %llu is damaged", (unsigned long long)seq);
 	r = store_del(k->store, T_QUEUE, key, key_len);
 	if (r < 0)
 		return error_trace(r);
-	return note_item(k, holder, len, -1);
+	return note_item(k, holder, row.sender, len, -1);
+}
+
+static int copy_item(uint64_t seq, const void *val, size_t len, struct item *ip)
+{
+	struct item i = { .seq = seq };
+	struct capdata value;
+
+	if (!row_item_read(val, len, &i.row, &value))
+		return kernel_corrupt("store: queue item %llu is damaged", (unsigned long long)seq);
+	i.len = len - sizeof(i.row);
+	i.raw = malloc(i.len + 1);
+	if (!i.raw)
+		return error_origin(ENOMEM);
+	memcpy(i.raw, (const uint8_t *)val + sizeof(i.row), i.len);
+	*ip = i;
+	return 0;
+}
+
+int queue_get(struct kernel *k, uint64_t holder, uint64_t seq, struct item *ip)
+{
+	const void *val;
+	uint8_t key[16];
+	size_t len;
+	int r;
+
+	r = store_get(k->store, T_QUEUE, key, key_u64_u64(key, holder, seq), &val, &len);
+	if (r)
+		return r < 0 ? error_trace(r) : QUEUE_E_EMPTY;
+	return copy_item(seq, val, len, ip);
 }
 
 int queue_head(struct kernel *k, uint64_t holder, uint64_t from, struct item *ip)
 {
 	const void *key, *val;
-	struct capdata value;
-	struct item i = ITEM_INIT;
 	size_t key_len, len;
 	uint8_t at[16];
 	int r;
@@ -130,16 +162,7 @@ int queue_head(struct kernel *k, uint64_t holder, uint64_t from, struct item *ip
 		return error_trace(r);
 	if (r == STORE_NOT_FOUND || get_be64(key) != holder)
 		return QUEUE_E_EMPTY;
-	i.seq = get_be64((const uint8_t *)key + 8);
-	if (!row_item_read(val, len, &i.row, &value))
-		return kernel_corrupt("store: queue item %llu is damaged", (unsigned long long)i.seq);
-	i.len = len - sizeof(i.row);
-	i.raw = malloc(i.len + 1);
-	if (!i.raw)
-		return error_origin(ENOMEM);
-	memcpy(i.raw, (const uint8_t *)val + sizeof(i.row), i.len);
-	*ip = i;
-	return 0;
+	return copy_item(get_be64((const uint8_t *)key + 8), val, len, ip);
 }
 
 int queue_notify(struct kernel *k, endpoint_t e, kref_t promise)

@@ -28,6 +28,7 @@ int queue_push(struct kernel *k, uint64_t holder, const struct item *i);
 int queue_remove(struct kernel *k, uint64_t holder, uint64_t seq);	/* must be there */
 /* First item with a number >= from: owned copy in *ip. QUEUE_E_EMPTY. */
 int queue_head(struct kernel *k, uint64_t holder, uint64_t from, struct item *ip);
+int queue_get(struct kernel *k, uint64_t holder, uint64_t seq, struct item *ip);	/* this one; QUEUE_E_EMPTY */
 /* Queue a notify unless one is queued already (P4); quietly nothing for an endpoint that is gone (D5). */
 int queue_notify(struct kernel *k, endpoint_t e, kref_t promise);
 /* Take a notify item out with all it counts. */

@@ -40,8 +40,6 @@ static int route_object(struct kernel *k, kref_t target, bool first, struct rout
 	case OWNER_TERMINATED:
 		return reject(out, CODE_ENDPOINT_UNREACHABLE, "the vat of the object is terminated");
 	case OWNER_KERNEL:
-		if (first && k->n_service_queue >= ROUTER_MAX_SERVICE)
-			return reject(out, CODE_QUEUE_FULL, "%u calls of services wait already", ROUTER_MAX_SERVICE);
 		out->kind = ROUTE_QUEUE;
 		out->holder = ENDPOINT_K.bits;
 		return 0;
@@ -190,6 +188,17 @@ static int enqueue(struct kernel *k, struct item *i, const struct route *route)
 	return promise_set_behind(k, (kref_t){ i->row.result }, route->holder);
 }
 
+/* A caller of services can use up his own share only: some calls wait long (V7). */
+static void limit_calls(struct kernel *k, endpoint_t sender, struct route *route)
+{
+	struct vat *v = endpoint_is_vat(sender) ? vat_find(k, endpoint_number(sender)) : NULL;
+
+	if (v && v->row.n_calls >= ROUTER_MAX_CALLS)
+		reject(route, CODE_QUEUE_FULL, "%u calls of services by %s wait already", ROUTER_MAX_CALLS, v->row.name);
+	else if (!v && k->n_service_queue >= ROUTER_MAX_SERVICE)
+		reject(route, CODE_QUEUE_FULL, "%u calls of services wait already", ROUTER_MAX_SERVICE);
+}
+
 int router_send(struct kernel *k, struct item *i)
 {
 	struct route route;
@@ -198,6 +207,8 @@ int router_send(struct kernel *k, struct item *i)
 	r = router_route(k, (kref_t){ i->row.target }, (kref_t){ i->row.result }, true, &route);
 	if (r < 0)
 		return r;
+	if (route.kind == ROUTE_QUEUE && route.holder == ENDPOINT_K.bits)
+		limit_calls(k, (endpoint_t){ i->row.sender }, &route);
 	/* When the disk is nearly full what is left of it is the kernel's; vats' new messages have to wait. */
 	if (route.kind == ROUTE_QUEUE && i->row.sender && store_space_low(k->store))
 		reject(&route, CODE_QUEUE_FULL, "the store has no space left");

@@ -24,7 +24,8 @@ struct route {
 
 #define ROUTER_MAX_WAITING	10000u		/* messages waiting on one promise (V7) */
 #define ROUTER_MAX_WAITING_KIB	(64u << 10)	/* and their size; four times that when promises are forwarded into one */
-#define ROUTER_MAX_SERVICE	10000u		/* calls waiting for the kernel's own services */
+#define ROUTER_MAX_SERVICE	10000u		/* calls of services from outside that wait to be answered */
+#define ROUTER_MAX_CALLS	1000u		/* calls of services of one vat that wait to be answered */
 /*
  * One syscall can send ten thousand messages on their way, and they others. These bound what one crank can make the
  * broker do; beyond them a message is refused QUEUE_FULL, or taken for one that waits for itself.

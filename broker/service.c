@@ -3,25 +3,18 @@
 
 #include <inttypes.h>
 
-#include "../lib/smallcaps.h"
+#include "launch.h"
 #include "object.h"
 #include "promise.h"
-#include "queue.h"
 #include "router.h"
 #include "vat.h"
 
-typedef int (*service_call)(struct kernel *k, const struct item *i, const char *method);
-struct builtin { const char *name; service_call call; };
+static const struct service_class *const builtins[] = { &console_service };
 
-static int console_call(struct kernel *k, const struct item *i, const char *method);
+/* --- which there are ------------------------------------------------------------------------------------------------- */
 
-static const struct builtin builtins[] = {
-	{ "console", console_call },
-};
-
-int service_find(struct kernel *k, const char *name, kref_t *refp)
+int service_load(struct kernel *k, const char *name, struct row_service *rowp)
 {
-	struct row_service row;
 	const void *val;
 	size_t len;
 	int r;
@@ -31,16 +24,24 @@ int service_find(struct kernel *k, const char *name, kref_t *refp)
 		return error_trace(r);
 	if (r == STORE_NOT_FOUND)
 		return SERVICE_E_UNKNOWN;
-	if (len != sizeof(row))
+	if (len != sizeof(*rowp))
 		return kernel_corrupt("store: a service row is damaged");
-	memcpy(&row, val, sizeof(row));
-	refp->bits = row.kref;
+	memcpy(rowp, val, sizeof(*rowp));
 	return 0;
 }
 
-static int service_make(struct kernel *k, const char *name)
+int service_find(struct kernel *k, const char *name, kref_t *refp)
 {
-	struct row_service row = { 0 };
+	struct row_service row;
+	int r = service_load(k, name, &row);
+
+	if (r == 0)
+		refp->bits = row.kref;
+	return r;
+}
+
+int service_make(struct kernel *k, const char *name, struct row_service *row)
+{
 	uint8_t key[8];
 	kref_t ref;
 	int r;
@@ -48,8 +49,8 @@ static int service_make(struct kernel *k, const char *name)
 	r = object_new(k, ENDPOINT_K, 0, true, &ref);
 	if (r < 0)
 		return r;
-	row.kref = ref.bits;
-	r = store_put(k->store, T_SERVICE, name, strlen(name), &row, sizeof(row));
+	row->kref = ref.bits;
+	r = store_put(k->store, T_SERVICE, name, strlen(name), row, sizeof(*row));
 	if (r >= 0)
 		r = store_put(k->store, T_SERVICE_OF, key, key_u64(key, ref.bits), name, strlen(name));
 	return r < 0 ? error_trace(r) : kernel_hold(k, ref, HOLD_SERVICE, 0, 1);
@@ -63,121 +64,207 @@ int service_boot(struct kernel *k)
 
 	r = kernel_savepoint(k);
 	for (i = 0; r >= 0 && i < ARRAY_LEN(builtins); i++) {
-		r = service_find(k, builtins[i].name, &ref);
+		struct row_service row = { .flags = builtins[i]->flags };
+
+		r = service_find(k, builtins[i]->name, &ref);
 		if (r == SERVICE_E_UNKNOWN)
-			r = service_make(k, builtins[i].name);
+			r = service_make(k, builtins[i]->name, &row);
 	}
 	return r < 0 ? r : kernel_release(k);
 }
 
-static const struct builtin *service_of(struct kernel *k, kref_t target)
+/* The name and row of the service behind an object; SERVICE_E_UNKNOWN: there is none. */
+static int service_of(struct kernel *k, kref_t target, char **namep, struct row_service *row)
 {
+	_cleanup_free_ char *name = NULL;
 	const void *val;
 	uint8_t key[8];
-	size_t len, i;
+	size_t len;
+	int r;
 
-	if (store_get(k->store, T_SERVICE_OF, key, key_u64(key, target.bits), &val, &len))
-		return NULL;
-	for (i = 0; i < ARRAY_LEN(builtins); i++)
-		if (strlen(builtins[i].name) == len && !memcmp(builtins[i].name, val, len))
-			return &builtins[i];
-	return NULL;
-}
-
-static int settle_text(struct kernel *k, const struct item *i, bool rejected, const char *body)
-{
-	_cleanup_free_ uint8_t *raw = NULL;
-	size_t len = capdata_size(strlen(body), 0);
-
-	if (!i->row.result)
-		return 0;
-	raw = malloc(len);
-	if (!raw)
-		return error_origin(ENOMEM);
-	capdata_write(raw, body, strlen(body), NULL, 0);
-	return promise_settle(k, (kref_t){ i->row.result }, rejected ? PROMISE_REJECTED : PROMISE_FULFILLED, 0, raw, len);
-}
-
-static int settle_error(struct kernel *k, const struct item *i, const char *name, const char *message)
-{
-	struct smallcaps s = { 0 };
-	int r = smallcaps_error(name, message, &s);
-
+	r = store_get(k->store, T_SERVICE_OF, key, key_u64(key, target.bits), &val, &len);
 	if (r)
+		return r < 0 ? error_trace(r) : SERVICE_E_UNKNOWN;
+	name = strndup(val, len);
+	if (!name)
 		return error_origin(ENOMEM);
-	r = settle_text(k, i, true, s.body);
-	smallcaps_deinit(&s);
+	r = service_load(k, name, row);
+	if (r == 0)
+		*namep = TAKE_PTR(name);
 	return r;
 }
 
-/* --- console ------------------------------------------------------------------------------------------------------ */
-
-static void print_line(struct kernel *k, void *arg)
+static const struct service_class *class_of(const char *name, const struct row_service *row)
 {
-	(void)k;
-	log_info("console: %s", (char *)arg);
-	free(arg);
+	size_t i;
+
+	(void)row;
+	for (i = 0; i < ARRAY_LEN(builtins); i++)
+		if (!strcmp(builtins[i]->name, name))
+			return builtins[i];
+	return NULL;
 }
 
-static const char *slot_text(void *ctx, uint64_t slot, char buf[40])
+/* --- answers --------------------------------------------------------------------------------------------------------- */
+
+/* One reference and nothing else, as `"$0.Alleged: x"` or `"&0"`: the form of the marshalling, not the kernel's to know but here. */
+static bool is_reference(const struct smallcaps *value)
 {
-	(void)ctx;
-	return kref_format((kref_t){ slot }, buf);
+	const char *b = value->body;
+
+	return value->n_slots == 1 && value->body_len >= 5 && b[0] == '#' && b[1] == '"' && (b[2] == '$' || b[2] == '&') &&
+	       b[3] == '0' && (b[4] == '.' || b[4] == '"') && !memchr(b + 4, '\\', value->body_len - 4) &&
+	       memchr(b + 4, '"', value->body_len - 4) == b + value->body_len - 1;
 }
 
-/* Any method of this list prints its arguments, readable, with who said it. */
-static int console_call(struct kernel *k, const struct item *i, const char *method)
+int service_settle(struct kernel *k, const struct item *i, bool rejected, const struct smallcaps *value)
 {
-	static const char *const methods[] = { "log", "info", "warn", "error", "debug" };
-	_cleanup_free_ char *said = NULL;
-	_cleanup_free_ uint64_t *slots = NULL;
-	char who[REF_TEXT_MAX], *line = NULL;
-	struct capdata c;
-	size_t n;
+	size_t len = capdata_size(value->body_len, value->n_slots);
+	kref_t result = { i->row.result };
+	_cleanup_free_ uint8_t *raw = NULL;
+	bool ref = !rejected && is_reference(value);
 
-	for (n = 0; n < ARRAY_LEN(methods); n++)
-		if (!strcmp(method, methods[n]))
-			break;
-	if (n == ARRAY_LEN(methods))
-		return settle_error(k, i, "TypeError", "console has the methods log, info, warn, error and debug");
-	if (!capdata_read(i->raw, i->len, &c))
-		return kernel_corrupt("queue: malformed item %" PRIu64, i->seq);
-	slots = malloc(c.n_slots * sizeof(*slots) + 1);
-	if (!slots)
+	if (kref_is_none(result))
+		return 0;
+	if (ref && kref_is_promise((kref_t){ value->slots[0] }))
+		return promise_forward(k, result, (kref_t){ value->slots[0] });
+	raw = malloc(len);
+	if (!raw)
 		return error_origin(ENOMEM);
-	memcpy(slots, c.slots, c.n_slots * sizeof(*slots));
-	said = smallcaps_render(c.body, c.body_len, slots, c.n_slots, slot_text, NULL);
-	if (!said || asprintf(&line, "%s: %.2000s", endpoint_format((endpoint_t){ i->row.sender }, who), said) < 0)
+	capdata_write(raw, value->body, value->body_len, value->slots, value->n_slots);
+	return promise_settle(k, result, rejected ? PROMISE_REJECTED : PROMISE_FULFILLED, ref ? PROMISE_F_REF : 0, raw, len);
+}
+
+int service_settle_text(struct kernel *k, const struct item *i, const char *body)
+{
+	struct smallcaps value = { .body = (char *)body, .body_len = strlen(body) };
+
+	return service_settle(k, i, false, &value);
+}
+
+int service_reject(struct kernel *k, const struct item *i, const char *name, const char *message)
+{
+	struct smallcaps value = { 0 };
+	int r;
+
+	if (smallcaps_error(name, message, &value))
 		return error_origin(ENOMEM);
-	if (kernel_after_commit(k, print_line, line) < 0) {
-		free(line);
-		return error_origin(ENOMEM);
+	r = service_settle(k, i, true, &value);
+	smallcaps_deinit(&value);
+	return r;
+}
+
+/* The first reference of the value that the outside may not name (C7); KREF_NONE: all is well. */
+static int find_unusable(struct kernel *k, const struct smallcaps *value, kref_t *refp)
+{
+	bool usable = true;
+	size_t i;
+	int r = 0;
+
+	*refp = KREF_NONE;
+	for (i = 0; r >= 0 && usable && i < value->n_slots; i++) {
+		r = kref_is_usable(k, (kref_t){ value->slots[i] }, &usable);
+		if (!usable)
+			refp->bits = value->slots[i];
 	}
-	return settle_text(k, i, false, "#\"#undefined\"");
+	return r;
+}
+
+/* `value` NULL: rejected with the kernel's code and detail. */
+static int answer(struct kernel *k, uint64_t seq, bool rejected, const struct smallcaps *value, enum kernel_code code,
+		  const char *detail)
+{
+	_cleanup_(item_deinit) struct item i = ITEM_INIT;
+	char text[REF_TEXT_MAX], deleted[80];
+	kref_t unusable = KREF_NONE;
+	int r;
+
+	r = queue_get(k, ENDPOINT_K.bits, seq, &i);
+	if (r)
+		return r < 0 ? r : SERVICE_E_NO_CALL;
+	if (value) {
+		r = find_unusable(k, value, &unusable);
+		if (r < 0)
+			return r;
+	}
+	if (!kref_is_none(unusable)) {
+		snprintf(deleted, sizeof(deleted), "the answer names %s, which nothing reaches", kref_format(unusable, text));
+		value = NULL;
+		code = CODE_OBJECT_DELETED;
+		detail = deleted;
+	}
+	r = kernel_savepoint(k);
+	if (r >= 0 && value)
+		r = service_settle(k, &i, rejected, value);
+	else if (r >= 0 && i.row.result)
+		r = promise_reject(k, (kref_t){ i.row.result }, code, "%s", detail);
+	if (r >= 0)
+		r = queue_remove(k, ENDPOINT_K.bits, seq);
+	if (r >= 0)
+		r = item_count(k, &i, -1);
+	return r < 0 ? r : kernel_release(k);
+}
+
+int service_answer(struct kernel *k, uint64_t seq, bool rejected, const struct smallcaps *value)
+{
+	return answer(k, seq, rejected, value, 0, NULL);
+}
+
+int service_answer_code(struct kernel *k, uint64_t seq, enum kernel_code code, const char *detail)
+{
+	return answer(k, seq, true, NULL, code, detail);
+}
+
+int service_answer_error(struct kernel *k, uint64_t seq, const char *name, const char *message)
+{
+	struct smallcaps value = { 0 };
+	int r;
+
+	if (smallcaps_error(name, message, &value))
+		return error_origin(ENOMEM);
+	r = service_answer(k, seq, true, &value);
+	smallcaps_deinit(&value);
+	return r;
 }
 
 /* --- the queue of `k` ---------------------------------------------------------------------------------------------- */
 
-static int call(struct kernel *k, const struct item *i)
+void service_note_call(struct kernel *k, endpoint_t sender, int delta)
 {
-	const struct builtin *b = service_of(k, (kref_t){ i->row.target });
-	_cleanup_free_ char *method = NULL;
-	struct capdata c;
+	struct vat *v = endpoint_is_vat(sender) ? vat_find(k, endpoint_number(sender)) : NULL;
 
-	if (!b) {
-		struct route gone = { .kind = ROUTE_REJECT, .code = CODE_SERVICE_UNAVAILABLE, .detail = "no such service" };
+	k->n_service_queue += delta;
+	k->service_work |= delta > 0;
+	if (v)
+		vat_edit(k, v)->n_calls += delta;
+}
 
-		/* router_refuse() releases the item; count it once more so that the caller's release stays right. */
-		int r = item_count(k, i, 1);
+/* SERVICE_DONE: the item is settled; SERVICE_LATER: it stays. */
+static int begin(struct kernel *k, const struct item *i)
+{
+	_cleanup_free_ char *name = NULL, *method = NULL;
+	struct service_call c = { .item = i };
+	const struct service_class *class = NULL;
+	int r;
 
-		return r < 0 ? r : router_refuse(k, i, &gone);
-	}
-	if (!capdata_read(i->raw, i->len, &c))
+	r = service_of(k, (kref_t){ i->row.target }, &name, &c.row);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		class = class_of(name, &c.row);
+	if (!class && !i->row.result)
+		k->stats.n_dropped_sends++;	/* R2 */
+	if (!class)
+		return i->row.result ? promise_reject(k, (kref_t){ i->row.result }, CODE_SERVICE_UNAVAILABLE, "no such service")
+				     : SERVICE_DONE;
+	if (!capdata_read(i->raw, i->len, &c.methargs))
 		return kernel_corrupt("queue: malformed item %" PRIu64, i->seq);
-	method = smallcaps_method(c.body, c.body_len);
+	method = smallcaps_method(c.methargs.body, c.methargs.body_len);
 	if (!method)
-		return settle_error(k, i, "TypeError", "the message is not a method call");
-	return b->call(k, i, method);
+		return service_reject(k, i, "TypeError", "the message is not a method call");
+	c.name = name;
+	c.method = method;
+	return class->begin(k, &c);
 }
 
 int service_pump(struct kernel *k, bool *didp)
@@ -187,22 +274,27 @@ int service_pump(struct kernel *k, bool *didp)
 	int r;
 
 	*didp = false;
-	if (!k->n_service_queue)
+	if (!k->service_work)
 		return 0;
-	r = queue_head(k, ENDPOINT_K.bits, 0, &i);
-	*didp = r == 0;
-	if (r)
+	r = queue_head(k, ENDPOINT_K.bits, k->service_seq, &i);
+	if (r) {
+		k->service_work = false;
 		return r < 0 ? r : 0;
+	}
+	*didp = true;
+	k->service_seq = i.seq + 1;
 	r = router_route(k, (kref_t){ i.row.target }, (kref_t){ i.row.result }, false, &route);	/* X1: it may be revoked */
 	if (r >= 0)
 		r = kernel_savepoint(k);
-	if (r >= 0)
-		r = queue_remove(k, ENDPOINT_K.bits, i.seq);
 	if (r >= 0 && route.kind != ROUTE_QUEUE) {
-		r = router_refuse(k, &i, &route);
-	} else if (r >= 0) {
-		r = call(k, &i);
+		r = queue_remove(k, ENDPOINT_K.bits, i.seq);
 		if (r >= 0)
+			r = router_refuse(k, &i, &route);
+	} else if (r >= 0) {
+		r = begin(k, &i);
+		if (r == SERVICE_DONE)
+			r = queue_remove(k, ENDPOINT_K.bits, i.seq);
+		if (r == SERVICE_DONE)
 			r = item_count(k, &i, -1);
 	}
 	if (r < 0)

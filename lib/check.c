@@ -196,6 +196,7 @@ static int check_vat(struct check *c, const struct vat_tally *v)
 	check_same_number(c, T_VAT, v->number, "queued_bytes", row->queued_bytes, v->queued_bytes);
 	check_same_number(c, T_VAT, v->number, "n_exports", row->n_exports, v->n_exports);
 	check_same_number(c, T_VAT, v->number, "n_imports", row->n_imports, v->n_imports);
+	check_same_number(c, T_VAT, v->number, "n_calls", row->n_calls, v->n_calls);
 	check_next(c, v, "next_import", row->next_import, v->max_import);
 	check_next(c, v, "next_import_promise", row->next_import_promise, v->max_import_promise);
 	if (v->max_export)

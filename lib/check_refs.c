@@ -200,6 +200,12 @@ static int count_item(struct check *c, const struct row *row, const struct row_i
 	}
 	if (!check_endpoint_known(c, row, holder))
 		return 0;
+	if (holder == ENDPOINT_K.bits) {
+		v = check_endpoint_vat(c, item->sender);
+		if (v)
+			v->n_calls++;
+		return 0;
+	}
 	v = check_endpoint_vat(c, holder);
 	if (v) {
 		v->n_queued++;

@@ -43,7 +43,7 @@
 
 #include "util.h"
 
-#define SCHEMA_VERSION	1
+#define SCHEMA_VERSION	2
 
 enum table {
 	T_META, T_VAT, T_VAT_CONFIG, T_VAT_PARAM, T_SUBCLUSTER, T_SUB_CONFIG, T_MEMBER, T_OBJECT, T_PROMISE,
@@ -102,6 +102,7 @@ struct row_vat {
 	uint64_t vatstore_bytes;	/* keys and values */
 	uint64_t n_exports;		/* entries with + sign, objects and promises */
 	uint64_t n_imports;
+	uint64_t n_calls;		/* calls of services that it made and that are not answered */
 	uint64_t n_cranks;		/* applied, over all incarnations */
 	uint64_t started_us;		/* realtime us of this incarnation's spawn; 0 never */
 	uint64_t killer_seq;		/* queue item in flight at the last death; 0 none, UINT64_MAX startVat */
@@ -182,7 +183,15 @@ enum hold_kind {
 };
 struct row_hold { uint64_t count; uint64_t since_us; };
 
-struct row_service { uint64_t kref; uint32_t flags; uint32_t zero; };
+#define SERVICE_F_HOST	0x01u	/* served by a program outside, or by none at the moment; else built in */
+#define SERVICE_F_SYSTEM_ONLY 0x02u /* given to system subclusters only (S1) */
+#define SERVICE_F_IO	0x04u	/* a channel of `subcluster`; its name is io:sN:NAME */
+struct row_service {
+	uint64_t kref;
+	uint32_t flags;			/* SERVICE_F_* */
+	uint32_t uid;			/* HOST: who registered it and may attach again */
+	uint64_t subcluster;		/* IO: whose; else 0 */
+};
 struct row_log { uint64_t time_us; uint32_t level; uint32_t incarnation; };	/* then text */
 struct row_code { uint64_t size; uint64_t added_us; };
 struct row_aside { uint64_t time_us; uint64_t vat; uint64_t target; uint32_t deaths; uint32_t zero; }; /* then text */

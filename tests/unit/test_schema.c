@@ -15,20 +15,20 @@
 static void test_layout(void **state)
 {
 	(void)state;
-	assert_int_equal(SCHEMA_VERSION, 1);
+	assert_int_equal(SCHEMA_VERSION, 2);
 	assert_int_equal(sizeof(struct row_object), 32);
 	assert_int_equal(sizeof(struct row_promise), 48);
 	assert_int_equal(sizeof(struct row_clist), 16);
 	assert_int_equal(sizeof(struct row_item), 40);
 	assert_int_equal(sizeof(struct row_hold), 16);
 	assert_int_equal(sizeof(struct row_sweep), 16);
-	assert_int_equal(sizeof(struct row_service), 16);
+	assert_int_equal(sizeof(struct row_service), 24);
 	assert_int_equal(sizeof(struct row_log), 16);
 	assert_int_equal(sizeof(struct row_code), 16);
 	assert_int_equal(sizeof(struct row_aside), 32);
 	assert_int_equal(sizeof(struct row_subcluster), 104);
-	assert_int_equal(sizeof(struct row_vat), 456);
-	assert_int_equal(offsetof(struct row_vat, name), 224);
+	assert_int_equal(sizeof(struct row_vat), 464);
+	assert_int_equal(offsetof(struct row_vat, name), 232);
 }
 
 static void test_names(void **state)
