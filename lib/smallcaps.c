@@ -343,6 +343,230 @@ char *smallcaps_method(const void *body, size_t body_len)
 	return p ? plain_string(p) : NULL;
 }
 
+/* --- values for programs ---------------------------------------------------------------------------- */
+
+int smallcaps_args(const void *body, size_t body_len, json_t **argsp)
+{
+	const char *text = body;
+	json_error_t error;
+	json_t *whole, *args;
+
+	if (body_len < 2 || text[0] != '#')
+		return SMALLCAPS_E_INVALID;
+	whole = json_loadb(text + 1, body_len - 1, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
+	if (!whole)
+		return json_error_code(&error) == json_error_out_of_memory ? error_origin(ENOMEM) : SMALLCAPS_E_INVALID;
+	args = json_array_size(whole) == 2 ? json_array_get(whole, 1) : NULL;
+	args = json_is_array(args) ? json_incref(args) : NULL;
+	json_decref(whole);
+	*argsp = args;
+	return args ? 0 : SMALLCAPS_E_INVALID;
+}
+
+static bool parse_slot(const char *s, size_t len, size_t n_slots, size_t *slotp)
+{
+	size_t i = 1, n = 0;
+
+	for (; i < len && i < 8 && s[i] >= '0' && s[i] <= '9'; i++)
+		n = n * 10 + (size_t)(s[i] - '0');
+	*slotp = n;
+	return i > 1 && (i == len || s[i] == '.') && n < n_slots;
+}
+
+static enum smallcaps_kind look_at_constant(const char *s, struct smallcaps_seen *seen)
+{
+	static const struct { const char *text; double number; } numbers[] = {
+		{ "#NaN", NAN }, { "#Infinity", INFINITY }, { "#-Infinity", -INFINITY },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+		if (!strcmp(s, numbers[i].text)) {
+			seen->number = numbers[i].number;
+			return SMALLCAPS_NUMBER;
+		}
+	}
+	return strcmp(s, "#undefined") ? SMALLCAPS_UNKNOWN : SMALLCAPS_UNDEFINED;
+}
+
+static enum smallcaps_kind look_at_string(const json_t *value, size_t n_slots, struct smallcaps_seen *seen)
+{
+	const char *s = json_string_value(value);
+	size_t len = json_string_length(value);
+	bool marked = starts_special(s, len) && s[0] != '!';
+
+	if (!marked) {
+		seen->text = s + starts_special(s, len);
+		seen->len = len - starts_special(s, len);
+		return SMALLCAPS_STRING;
+	}
+	if (strlen(s) != len)
+		return SMALLCAPS_UNKNOWN;
+	switch (s[0]) {
+	case '#':
+		return look_at_constant(s, seen);
+	case '+': case '-':
+		seen->number = strtod(s, NULL);
+		return len > 1 && strspn(s + 1, "0123456789") == len - 1 ? SMALLCAPS_BIGINT : SMALLCAPS_UNKNOWN;
+	case '$': case '&':
+		return parse_slot(s, len, n_slots, &seen->slot) ? SMALLCAPS_REFERENCE : SMALLCAPS_UNKNOWN;
+	case '%':
+		return SMALLCAPS_SYMBOL;
+	default:
+		return SMALLCAPS_UNKNOWN;
+	}
+}
+
+struct smallcaps_seen smallcaps_look(const json_t *value, size_t n_slots)
+{
+	struct smallcaps_seen seen = { .kind = SMALLCAPS_UNDEFINED };
+
+	if (!value)
+		return seen;
+	switch (json_typeof(value)) {
+	case JSON_NULL:
+		seen.kind = SMALLCAPS_NULL;
+		break;
+	case JSON_TRUE: case JSON_FALSE:
+		seen.kind = SMALLCAPS_BOOLEAN;
+		break;
+	case JSON_INTEGER: case JSON_REAL:
+		seen.kind = SMALLCAPS_NUMBER;
+		seen.number = json_number_value(value);
+		break;
+	case JSON_STRING:
+		seen.kind = look_at_string(value, n_slots, &seen);
+		break;
+	case JSON_ARRAY:
+		seen.kind = SMALLCAPS_ARRAY;
+		break;
+	case JSON_OBJECT:
+		seen.kind = json_object_get(value, "#error") ? SMALLCAPS_ERROR :
+			    json_object_get(value, "#tag") ? SMALLCAPS_TAGGED : SMALLCAPS_RECORD;
+		break;
+	}
+	return seen;
+}
+
+struct decoder { const uint64_t *slots; size_t n_slots; char *error; };
+
+static int cannot_say(struct decoder *d, const char *what)
+{
+	snprintf(d->error, SMALLCAPS_ERROR_MAX, "%s cannot be said in JSON", what);
+	return SMALLCAPS_E_INVALID;
+}
+
+static json_t *number_to_json(double n)
+{
+	bool safe = n >= -(double)SAFE_INTEGER && n <= (double)SAFE_INTEGER;
+
+	return safe && (double)(json_int_t)n == n ? json_integer((json_int_t)n) : json_real(n);
+}
+
+static int decode_value(struct decoder *d, const json_t *value, unsigned depth, json_t **out);
+
+static int decode_array(struct decoder *d, const json_t *array, unsigned depth, json_t *out)
+{
+	json_t *element;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < json_array_size(array); i++) {
+		r = decode_value(d, json_array_get(array, i), depth + 1, &element);
+		if (r == 0 && json_array_append_new(out, element))
+			r = error_origin(ENOMEM);
+	}
+	return r;
+}
+
+static int decode_record(struct decoder *d, json_t *record, unsigned depth, json_t *out)
+{
+	const char *name;
+	json_t *value, *element;
+	int r = 0;
+
+	json_object_foreach(record, name, value) {
+		bool special = starts_special(name, strlen(name));
+
+		if (special && name[0] != '!')
+			return cannot_say(d, "a name with a mark of smallcaps");
+		if (!strcmp(name + special, "@"))
+			return cannot_say(d, "a record with the name \"@\"");
+		if (smallcaps_look(value, d->n_slots).kind == SMALLCAPS_UNDEFINED)
+			continue;
+		r = decode_value(d, value, depth + 1, &element);
+		if (r)
+			return r;
+		if (json_object_set_new(out, name + special, element))
+			return error_origin(ENOMEM);
+	}
+	return 0;
+}
+
+static int decode_container(struct decoder *d, const json_t *value, unsigned depth, json_t **out)
+{
+	json_t *made = json_is_array(value) ? json_array() : json_object();
+	int r;
+
+	if (!made)
+		return error_origin(ENOMEM);
+	if (depth >= JTEXT_MAX_DEPTH)
+		r = cannot_say(d, "what is nested so deep");
+	else if (json_is_array(value))
+		r = decode_array(d, value, depth, made);
+	else	/* jansson's iteration wants a non-const object and changes nothing */
+		r = decode_record(d, (json_t *)(uintptr_t)value, depth, made);
+	if (r)
+		json_decref(made);
+	else
+		*out = made;
+	return r;
+}
+
+static int decode_value(struct decoder *d, const json_t *value, unsigned depth, json_t **out)
+{
+	struct smallcaps_seen seen = smallcaps_look(value, d->n_slots);
+	char text[REF_TEXT_MAX];
+	json_t *made = NULL;
+
+	switch (seen.kind) {
+	case SMALLCAPS_NULL:
+		made = json_null();
+		break;
+	case SMALLCAPS_BOOLEAN:
+		made = json_boolean(json_is_true(value));
+		break;
+	case SMALLCAPS_NUMBER:
+		if (!isfinite(seen.number))
+			return cannot_say(d, "NaN and Infinity");
+		made = number_to_json(seen.number);
+		break;
+	case SMALLCAPS_STRING:
+		made = json_stringn(seen.text, seen.len);
+		break;
+	case SMALLCAPS_REFERENCE:
+		made = json_pack("{s:s}", "@", kref_format((kref_t){ d->slots[seen.slot] }, text));
+		break;
+	case SMALLCAPS_ARRAY: case SMALLCAPS_RECORD:
+		return decode_container(d, value, depth, out);
+	case SMALLCAPS_UNDEFINED:
+		return cannot_say(d, "undefined");
+	case SMALLCAPS_BIGINT:
+		return cannot_say(d, "a bigint");
+	case SMALLCAPS_SYMBOL: case SMALLCAPS_ERROR: case SMALLCAPS_TAGGED: case SMALLCAPS_UNKNOWN:
+		return cannot_say(d, "a symbol, error or tagged value");
+	}
+	if (!made)
+		return error_origin(ENOMEM);
+	*out = made;
+	return 0;
+}
+
+int smallcaps_to_json(const json_t *value, const uint64_t *slots, size_t n_slots, json_t **jsonp, char error[SMALLCAPS_ERROR_MAX])
+{
+	struct decoder d = { slots, n_slots, error };
+
+	return decode_value(&d, value, 0, jsonp);
+}
+
 /* --- rendering ------------------------------------------------------------------------------------ */
 
 struct renderer {
@@ -381,11 +605,8 @@ static void show_quoted(struct jtext *out, const char *s, size_t len)
 /* "$12" or "&12.Alleged: x"; false: not a slot of this body. */
 static bool render_slot(struct renderer *r, const char *s, size_t len)
 {
-	size_t i = 1;
-	uint64_t n = 0;
-	for (; i < len && i < 8 && s[i] >= '0' && s[i] <= '9'; i++)
-		n = n * 10 + (uint64_t)(s[i] - '0');
-	if (i == 1 || (i < len && s[i] != '.') || n >= r->n_slots)
+	size_t n;
+	if (!parse_slot(s, len, r->n_slots, &n))
 		return false;
 	char buf[40] = "";
 	const char *text = r->slot_text(r->ctx, r->slots[n], buf);

@@ -41,4 +41,30 @@ bool smallcaps_read_error(const void *body, size_t body_len, char **namep, char 
 /* If the body is methargs with a string method: that method's name (malloc'd, not escaped), else NULL. */
 char *smallcaps_method(const void *body, size_t body_len);
 
+/*
+ * Reading values, for who serves calls. smallcaps_args() gives the array of arguments of methargs as jansson reads it, with all
+ * marks still in its strings and every number a real; SMALLCAPS_E_INVALID: the body is no `["method",[args…]]`.
+ * smallcaps_look() then says what one of them is.
+ */
+int smallcaps_args(const void *body, size_t body_len, json_t **argsp);
+enum smallcaps_kind {
+	SMALLCAPS_UNDEFINED, SMALLCAPS_NULL, SMALLCAPS_BOOLEAN, SMALLCAPS_NUMBER, SMALLCAPS_BIGINT, SMALLCAPS_STRING,
+	SMALLCAPS_SYMBOL, SMALLCAPS_REFERENCE, SMALLCAPS_ARRAY, SMALLCAPS_RECORD, SMALLCAPS_ERROR, SMALLCAPS_TAGGED,
+	SMALLCAPS_UNKNOWN,	/* JSON, but no smallcaps */
+};
+struct smallcaps_seen {
+	enum smallcaps_kind kind;
+	double number;		/* of a NUMBER, NaN and the infinities too; of a BIGINT the nearest */
+	const char *text;	/* of a STRING, without its mark; borrowed; NUL-terminated, and NUL may be in it */
+	size_t len;
+	size_t slot;		/* of a REFERENCE: less than n_slots */
+};
+/* NULL is an argument that was not given: UNDEFINED. */
+struct smallcaps_seen smallcaps_look(const json_t *value, size_t n_slots);
+/*
+ * The way back from smallcaps_from_json(): references as {"@":"ko7"}; a member that is undefined is left out. SMALLCAPS_E_INVALID:
+ * there is something that JSON cannot say, or a record with the name "@", which would be taken for a reference.
+ */
+int smallcaps_to_json(const json_t *value, const uint64_t *slots, size_t n_slots, json_t **jsonp, char error[SMALLCAPS_ERROR_MAX]);
+
 #endif

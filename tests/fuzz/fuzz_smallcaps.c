@@ -58,6 +58,41 @@ static void compare(const char *text, size_t len, bool accepted)
 	json_decref(j);
 }
 
+/* Any bytes as arguments: each is something, and what becomes JSON goes back to smallcaps, and is JSON the same again. */
+static void read_args(const char *body, size_t size, const uint64_t slots[2])
+{
+	char why[SMALLCAPS_ERROR_MAX] = "";
+	json_t *args = NULL, *json = NULL;
+	struct smallcaps s = { 0 };
+	int r = smallcaps_args(body, size, &args);
+
+	assert(r >= 0);
+	if (r)
+		return;
+	for (size_t i = 0; i <= json_array_size(args); i++) {
+		struct smallcaps_seen seen = smallcaps_look(json_array_get(args, i), 2);
+		assert(seen.kind != SMALLCAPS_REFERENCE || seen.slot < 2);
+		assert(seen.kind != SMALLCAPS_STRING || !seen.text[seen.len]);
+	}
+	r = smallcaps_to_json(args, slots, 2, &json, why);
+	assert(r >= 0);
+	assert(r == 0 || why[0]);
+	if (r == 0)
+		r = smallcaps_methargs("m", json, &s, why);
+	assert(r >= 0);
+	if (r == 0) {
+		json_t *again = NULL, *same = NULL;
+		assert(smallcaps_args(s.body, s.body_len, &again) == 0);
+		assert(smallcaps_to_json(again, s.slots, s.n_slots, &same, why) == 0);
+		assert(json_equal(json, same));
+		json_decref(again);
+		json_decref(same);
+	}
+	smallcaps_deinit(&s);
+	json_decref(json);
+	json_decref(args);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint64_t slots[2] = { 7, REF_PROMISE | 3 };
@@ -72,6 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_line(line);
 	free(line);
 	free(smallcaps_method(body, size + 1));
+	read_args(body, size + 1, slots);
 	if (smallcaps_read_error(body, size + 1, &name, &message)) {
 		assert(name && message);
 		free(name);

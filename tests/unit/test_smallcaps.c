@@ -233,12 +233,65 @@ static void test_check(void **state)
 	assert_true(jtext_number("1e999", NULL) > 1e308);
 }
 
+static const char *const kind_names[] = {
+	[SMALLCAPS_UNDEFINED] = "undefined", [SMALLCAPS_NULL] = "null", [SMALLCAPS_BOOLEAN] = "boolean",
+	[SMALLCAPS_NUMBER] = "number", [SMALLCAPS_BIGINT] = "bigint", [SMALLCAPS_STRING] = "string",
+	[SMALLCAPS_SYMBOL] = "symbol", [SMALLCAPS_REFERENCE] = "reference", [SMALLCAPS_ARRAY] = "array",
+	[SMALLCAPS_RECORD] = "record", [SMALLCAPS_ERROR] = "error", [SMALLCAPS_TAGGED] = "tagged",
+	[SMALLCAPS_UNKNOWN] = "unknown",
+};
+
+/* M1: what a service reads of a call. */
+static void test_args(void **state)
+{
+	static const struct { const char *arg, *kind, *json; } rows[] = {
+		{ "null", "null", "null" }, { "true", "boolean", "true" }, { "5", "number", "5" }, { "-0.5", "number", "-0.5" },
+		{ "9007199254740992", "number", "9007199254740992" }, { "1e3", "number", "1000" }, { "0.25", "number", "0.25" },
+		{ "\"#NaN\"", "number", NULL }, { "\"#-Infinity\"", "number", NULL }, { "\"#undefined\"", "undefined", NULL },
+		{ "\"#what\"", "unknown", NULL }, { "\"+5\"", "bigint", NULL }, { "\"-\"", "unknown", NULL }, { "\"+5x\"", "unknown", NULL },
+		{ "\"a\"", "string", "\"a\"" }, { "\"!$0\"", "string", "\"$0\"" }, { "\"\"", "string", "\"\"" },
+		{ "\"a\\u0000b\"", "string", "\"a\\u0000b\"" }, { "\"#NaN\\u0000\"", "unknown", NULL },
+		{ "\"%a\"", "symbol", NULL }, { "\"$0.Alleged: x\"", "reference", "{\"@\":\"ko5\"}" }, { "\"&1\"", "reference", "{\"@\":\"kp6\"}" },
+		{ "\"$2\"", "unknown", NULL }, { "\"$\"", "unknown", NULL }, { "\"$0x\"", "unknown", NULL }, { "\"$99999999\"", "unknown", NULL },
+		{ "[1,[\"$0\"]]", "array", "[1,[{\"@\":\"ko5\"}]]" }, { "[\"#undefined\"]", "array", NULL },
+		{ "{\"a\":1,\"b\":\"#undefined\",\"!-c\":{}}", "record", "{\"-c\":{},\"a\":1}" },
+		{ "{\"@\":\"ko5\"}", "record", NULL }, { "{\"+c\":1}", "record", NULL },
+		{ "{\"#error\":\"m\",\"name\":\"E\"}", "error", NULL }, { "{\"#tag\":\"t\",\"payload\":1}", "tagged", NULL },
+	};
+	static const char *const no_args[] = { "", "#", "#[]", "#[\"m\"]", "#[\"m\",1]", "#[\"m\",[],[]]", "#[\"m\",[1e999]]",
+					       "#[\"m\",[{\"\\u0000\":1}]]", "[\"m\",[]]", "#{\"m\":[]}" };
+	const uint64_t slots[2] = { ko(5).bits, kp(6).bits };
+	char body[200], why[SMALLCAPS_ERROR_MAX], *text;
+	json_t *args, *json;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		snprintf(body, sizeof(body), "#[\"m\",[%s]]", rows[i].arg);
+		assert_int_equal(smallcaps_args(body, strlen(body), &args), 0);
+		assert_string_equal(kind_names[smallcaps_look(json_array_get(args, 0), 2).kind], rows[i].kind);
+		assert_int_equal(smallcaps_to_json(json_array_get(args, 0), slots, 2, &json, why), rows[i].json ? 0 : SMALLCAPS_E_INVALID);
+		if (rows[i].json) {
+			text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+			assert_string_equal(text, rows[i].json);
+			free(text);
+			json_decref(json);
+		} else {
+			assert_non_null(strstr(why, " cannot be said in JSON"));
+		}
+		json_decref(args);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(no_args); i++)
+		assert_int_equal(smallcaps_args(no_args[i], strlen(no_args[i]), &args), SMALLCAPS_E_INVALID);
+	assert_int_equal(smallcaps_look(NULL, 0).kind, SMALLCAPS_UNDEFINED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_plain_vectors), cmocka_unit_test(test_numbers), cmocka_unit_test(test_references),
 		cmocka_unit_test(test_refused), cmocka_unit_test(test_depth), cmocka_unit_test(test_methargs),
 		cmocka_unit_test(test_errors), cmocka_unit_test(test_render), cmocka_unit_test(test_check),
+		cmocka_unit_test(test_args),
 	};
 	return cmocka_run_group_tests_name("smallcaps", tests, NULL, NULL);
 }
