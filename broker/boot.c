@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "boot.h"
 
+#include "cycle.h"
 #include "launch.h"
 #include "service.h"
 #include "sweep.h"
@@ -151,6 +152,8 @@ int boot_kernel(struct kernel *k)
 		r = vat_load_all(k);
 	if (r >= 0)
 		r = count_service_queue(k);
+	if (r >= 0)
+		r = cycle_boot(k);
 	if (r >= 0)
 		r = kernel_savepoint(k);
 	if (r >= 0)

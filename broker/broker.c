@@ -16,6 +16,7 @@
 
 #include "boot.h"
 #include "code.h"
+#include "cycle.h"
 #include "launch.h"
 #include "methods.h"
 #include "process.h"
@@ -133,7 +134,7 @@ static void advance_clock(struct kernel *k, uint64_t *lastp, int waited_ms)
 
 static int step(struct kernel *k, bool *morep)
 {
-	bool services, sweeps;
+	bool services, sweeps, circles;
 	int r;
 
 	r = run_services(k, &services);
@@ -148,8 +149,10 @@ static int step(struct kernel *k, bool *morep)
 	if (r >= 0)
 		r = sweep_step(k, &sweeps);
 	if (r >= 0)
+		r = cycle_step(k, &circles);
+	if (r >= 0)
 		r = kernel_tell_callers(k);
-	*morep = services || sweeps || k->launch_work;
+	*morep = services || sweeps || circles || k->launch_work;
 	return r;
 }
 
@@ -321,6 +324,7 @@ void broker_close(struct kernel *k)
 		methods_forget_call(c);
 	}
 	promise_drop_tasks(k);
+	cycle_deinit(k);
 	launch_deinit(k);	/* after the calls: some are theirs */
 	process_deinit(k);
 	k->store = store_free(k->store);

@@ -2,6 +2,7 @@
 #include "gc.h"
 
 #include "clist.h"
+#include "cycle.h"
 #include "object.h"
 #include "promise.h"
 #include "vat.h"
@@ -98,7 +99,12 @@ static int examine_promise(struct kernel *k, kref_t kref)
 	r = promise_load(k, kref, &row);
 	if (r)
 		return r < 0 ? r : 0;
-	return row.n_refs ? 0 : promise_delete(k, kref, &row);
+	if (row.n_refs)
+		return 0;
+	/* A chain of promises that hold each other can be as long as a vat likes. */
+	if (k->n_released >= CYCLE_RELEASED && (row.state == PROMISE_FULFILLED || row.state == PROMISE_REJECTED))
+		return cycle_postpone(k, kref);
+	return promise_delete(k, kref, &row);
 }
 
 int gc_examine_touched(struct kernel *k)

@@ -69,7 +69,7 @@ int kernel_savepoint(struct kernel *k)
 	k->mark_effects = k->n_effects;
 	k->mark_dropped_sends = k->stats.n_dropped_sends;
 	k->mark_service_queue = k->n_service_queue;
-	k->n_moved = k->moved_bytes = k->n_hops = 0;
+	k->n_moved = k->moved_bytes = k->n_hops = k->n_released = 0;
 	return 0;
 }
 
@@ -115,7 +115,8 @@ int kernel_rollback(struct kernel *k)
 
 bool kernel_is_quiet(const struct kernel *k)
 {
-	return (!k->ready_first || (k->serial && k->n_in_flight)) && !k->sweeping && !k->launch_work && !k->service_work &&
+	return (!k->ready_first || (k->serial && k->n_in_flight)) && !k->sweeping && !k->cycling && !k->launch_work &&
+	       !k->service_work &&
 	       !k->settled_calls.n && !k->want_processes;
 }
 

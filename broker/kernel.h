@@ -23,6 +23,7 @@ struct kernel;
 struct vat;
 struct launch;
 struct code_store;
+struct cycle_search;
 
 /* A growing list of 64-bit numbers. */
 struct u64_list { uint64_t *v; size_t n, size; };
@@ -53,6 +54,8 @@ struct effect { void (*run)(struct kernel *k, void *arg); void *arg; };
 struct kernel_stats {
 	uint64_t n_cranks, n_abandoned, n_illegal, n_dropped_sends, n_deaths, n_delivered_messages, n_notifies, n_gc;
 	uint64_t n_ahead;	/* deliveries sent while the vat had others to do */
+	uint64_t n_objects_gone, n_promises_gone;	/* rows deleted */
+	uint64_t n_circular;	/* promises found in circles that nobody held (P9) */
 };
 
 struct kernel {
@@ -82,6 +85,7 @@ struct kernel {
 	uint64_t mark_dropped_sends;
 	uint64_t n_moved, moved_bytes;	/* waiting messages moved or refused since the savepoint (router.c) */
 	uint64_t n_hops;		/* promises walked over since then, looking for loops */
+	uint64_t n_released;		/* promises deleted since then, and references that they let go (cycle.h) */
 	uint64_t n_service_queue, mark_service_queue;	/* items in the queue of `k`: calls of services */
 	bool service_work;		/* some may not have begun */
 	uint64_t service_seq;		/* those with lesser numbers have begun; they wait for their answer */
@@ -103,6 +107,9 @@ struct kernel {
 	size_t n_effects, size_effects;
 
 	bool sweeping;			/* SWEEP rows may exist */
+	bool cycling;			/* SUSPECT rows may exist, or a search is under way */
+	struct cycle_search *cycles;	/* the search for circles; NULL: none (cycle.h) */
+	uint64_t n_searches;		/* that have ended */
 	bool want_processes;		/* some vat wants a spawn or a kill */
 	bool no_mount, mounted, mount_wanted;
 	unsigned n_mounts;		/* times capstan-fs ended within the window */

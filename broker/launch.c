@@ -5,6 +5,7 @@
 
 #include "../lib/smallcaps.h"
 #include "clist.h"
+#include "cycle.h"
 #include "object.h"
 #include "promise.h"
 #include "router.h"
@@ -111,7 +112,7 @@ int kref_is_usable(struct kernel *k, kref_t ref, bool *usablep)
 		r = object_load(k, ref, &object);
 	if (r < 0)
 		return r;
-	*usablep = r == 0 && (kref_is_promise(ref) || object.n_reachable > 0);
+	*usablep = r == 0 && (kref_is_promise(ref) ? promise.n_refs > 0 && !cycle_is_doomed(k, ref) : object.n_reachable > 0);
 	return 0;
 }
 

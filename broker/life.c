@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "aside.h"
 #include "launch.h"
 #include "process.h"
 #include "router.h"
@@ -111,24 +112,6 @@ static unsigned recent_deaths(const struct kernel *k, const struct row_vat *row,
 	return n;
 }
 
-/* Keep a poison message's text for people; its references are released with it (V4). */
-static int set_aside(struct kernel *k, struct vat *v, const struct item *i)
-{
-	struct row_aside head = { .time_us = now_realtime_us(), .vat = v->number, .target = i->row.target,
-				  .deaths = v->row.killer_count };
-	size_t len = sizeof(head) + i->len;
-	_cleanup_free_ uint8_t *row = malloc(len);
-	uint8_t key[8];
-	int r;
-
-	if (!row)
-		return error_origin(ENOMEM);
-	memcpy(row, &head, sizeof(head));
-	memcpy(row + sizeof(head), i->raw, i->len);
-	r = store_put(k->store, T_ASIDE, key, key_u64(key, i->seq), row, len);
-	return r < 0 ? error_trace(r) : 0;
-}
-
 /* V4. `killer`: what was in flight, 0 nothing; `item` its copy when it was a message. */
 static int judge_death(struct kernel *k, struct vat *v, uint64_t killer, struct item *item)
 {
@@ -150,7 +133,7 @@ static int judge_death(struct kernel *k, struct vat *v, uint64_t killer, struct 
 		return vat_terminate_in(k, v, reason);
 	}
 	if (poison && item->raw) {
-		r = set_aside(k, v, item);
+		r = aside_put(k, v, item);
 		if (r >= 0) {
 			struct route route = { .kind = ROUTE_REJECT, .code = CODE_DELIVERY_FAILED };
 

@@ -50,6 +50,7 @@ int object_delete(struct kernel *k, kref_t ref)
 	uint8_t key[8];
 	int r = store_del(k->store, T_OBJECT, key, key_u64(key, ref.bits));
 
+	k->stats.n_objects_gone++;
 	return r < 0 ? error_trace(r) : 0;
 }
 

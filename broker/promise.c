@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 #include "../lib/smallcaps.h"
+#include "cycle.h"
 #include "queue.h"
 #include "router.h"
 
@@ -83,7 +84,11 @@ int promise_ref(struct kernel *k, kref_t ref, int delta)
 	r = promise_save(k, ref, &row);
 	if (r < 0)
 		return r;
-	return row.n_refs ? 0 : kernel_touch(k, ref);
+	if (!row.n_refs)
+		return kernel_touch(k, ref);
+	if (!(row.flags & PROMISE_F_PROMISES))
+		return 0;
+	return delta > 0 ? cycle_held(k, ref) : cycle_suspect(k, ref);
 }
 
 int promise_value(struct kernel *k, kref_t ref, struct capdata *valuep)
@@ -317,7 +322,7 @@ static int share_outcome(struct kernel *k, struct settle_task *t, kref_t *shared
 }
 
 /* The value itself is stored and its references counted. */
-static int store_outcome(struct kernel *k, const struct settle_task *t)
+static int store_outcome(struct kernel *k, struct settle_task *t)
 {
 	struct capdata value;
 	uint8_t key[8];
@@ -330,6 +335,8 @@ static int store_outcome(struct kernel *k, const struct settle_task *t)
 		r = kernel_ref(k, (kref_t){ capdata_slot(&value, i) }, 1);
 		if (r < 0)
 			return r;
+		if (kref_is_promise((kref_t){ capdata_slot(&value, i) }))
+			t->flags |= PROMISE_F_PROMISES;
 	}
 	r = store_put(k->store, T_VALUE, key, key_u64(key, t->promise.bits), t->raw, t->len);
 	return r < 0 ? error_trace(r) : 0;
@@ -571,7 +578,7 @@ static int drop_subscribers(struct kernel *k, kref_t ref)
 	}
 }
 
-static int release_value(struct kernel *k, kref_t ref)
+static int release_value(struct kernel *k, kref_t ref, const struct row_promise *row)
 {
 	_cleanup_free_ uint64_t *slots = NULL;
 	uint8_t key[8];
@@ -584,12 +591,24 @@ static int release_value(struct kernel *k, kref_t ref)
 	r = store_del(k->store, T_VALUE, key, key_u64(key, ref.bits));
 	if (r < 0)
 		return error_trace(r);
+	r = cycle_deleted(k, ref, row, slots, n);
+	if (r < 0)
+		return r;
+	k->n_released += n;
 	for (i = 0; i < n; i++) {
 		r = kernel_ref(k, (kref_t){ slots[i] }, -1);
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+/* It shared another's value. */
+static int release_link(struct kernel *k, kref_t ref, const struct row_promise *row)
+{
+	int r = cycle_deleted(k, ref, row, &row->link, 1);
+
+	return r < 0 ? r : promise_ref(k, (kref_t){ row->link }, -1);
 }
 
 int promise_delete(struct kernel *k, kref_t ref, const struct row_promise *row)
@@ -601,7 +620,7 @@ int promise_delete(struct kernel *k, kref_t ref, const struct row_promise *row)
 	switch (row->state) {
 	case PROMISE_FULFILLED:
 	case PROMISE_REJECTED:	/* who had subscribed was told */
-		r = row->link ? promise_ref(k, (kref_t){ row->link }, -1) : release_value(k, ref);
+		r = row->link ? release_link(k, ref, row) : release_value(k, ref, row);
 		break;
 	case PROMISE_FORWARDED:
 		r = mark_forward(k, (kref_t){ row->link }, ref, false);
@@ -617,6 +636,8 @@ int promise_delete(struct kernel *k, kref_t ref, const struct row_promise *row)
 	}
 	if (r < 0)
 		return r;
+	k->n_released++;
+	k->stats.n_promises_gone++;
 	r = store_del(k->store, T_PROMISE, key, key_u64(key, ref.bits));
 	return r < 0 ? error_trace(r) : 0;
 }

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 
+#include "aside.h"
 #include "launch.h"
 
 #define LOG_KEEP		1000u		/* lines kept for each vat */
@@ -315,6 +316,8 @@ int vat_delete_rows(struct kernel *k, struct vat *v)
 
 	assert(v->row.status == VAT_TERMINATED && !v->sweeping && v->proc == PROC_NONE);
 	r = delete_log(k, v);
+	if (r >= 0)
+		r = aside_drop_all(k, v);
 	if (r >= 0)
 		r = store_del(k->store, T_VAT, key, key_u64(key, v->number));
 	if (r >= 0)

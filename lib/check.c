@@ -197,6 +197,11 @@ static int check_vat(struct check *c, const struct vat_tally *v)
 	check_same_number(c, T_VAT, v->number, "n_exports", row->n_exports, v->n_exports);
 	check_same_number(c, T_VAT, v->number, "n_imports", row->n_imports, v->n_imports);
 	check_same_number(c, T_VAT, v->number, "n_calls", row->n_calls, v->n_calls);
+	check_same_number(c, T_VAT, v->number, "n_aside", row->n_aside, v->n_aside);
+	check_same_number(c, T_VAT, v->number, "aside_bytes", row->aside_bytes, v->aside_bytes);
+	if (row->revoked_below > c->counters[NEXT_OBJECT])
+		check_problem(c, T_VAT, v->number, "revoked_below is %llu, %s is %llu", (unsigned long long)row->revoked_below,
+			      META_NEXT_OBJECT, (unsigned long long)c->counters[NEXT_OBJECT]);
 	check_next(c, v, "next_import", row->next_import, v->max_import);
 	check_next(c, v, "next_import_promise", row->next_import_promise, v->max_import_promise);
 	if (v->max_export)
@@ -330,8 +335,18 @@ static int see_code(struct check *c, const struct row *row)
 
 static int see_aside(struct check *c, const struct row *row)
 {
-	if (row->len < sizeof(struct row_aside))
+	struct vat_tally *v = check_vat_find(c, key_part(row, 0));
+	struct capdata methargs;
+	struct row_aside aside;
+
+	if (!row_aside_read(row->val, row->len, &aside, &methargs))
 		check_row_problem(c, row, "the row does not read");
+	if (key_part(row, 1) >= c->counters[NEXT_SEQ])
+		check_row_problem(c, row, "%s is %llu", META_NEXT_SEQ, (unsigned long long)c->counters[NEXT_SEQ]);
+	if (check_vat_known(c, row, key_part(row, 0))) {
+		v->n_aside++;
+		v->aside_bytes += row->len;
+	}
 	return 0;
 }
 

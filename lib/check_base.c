@@ -18,7 +18,8 @@ static const char *const key_shapes[T_N] = {
 	[T_SUB_CONFIG] = "S", [T_MEMBER] = "SV", [T_OBJECT] = "O", [T_PROMISE] = "P", [T_VALUE] = "P", [T_CLIST] = "EK",
 	[T_EREF] = "ER", [T_IMPORTER] = "OE", [T_DECIDED] = "EP", [T_SUBSCRIBER] = "PE", [T_FORWARD] = "PP",
 	[T_QUEUE] = "XN", [T_NOTIFYING] = "EP", [T_GC] = "EBO", [T_SWEEP] = "E", [T_VATSTORE] = "NT", [T_HOLD] = "KBN",
-	[T_SERVICE] = "T", [T_SERVICE_OF] = "O", [T_LOG] = "VN", [T_CODE] = "T", [T_ASIDE] = "N",
+	[T_SERVICE] = "T", [T_SERVICE_OF] = "O", [T_LOG] = "VN", [T_CODE] = "T", [T_ASIDE] = "VN",
+	[T_SUSPECT] = "NP",
 };
 
 static void part_format(char shape, uint64_t n, char out[REF_TEXT_MAX])

@@ -29,7 +29,7 @@ struct vat_tally {
 	struct row_vat row;
 	bool sweep, sweep_all;			/* cleaning up after a death; after the last */
 	bool config, member;
-	uint64_t n_queued, queued_bytes, n_exports, n_imports, n_calls;
+	uint64_t n_queued, queued_bytes, n_exports, n_imports, n_calls, n_aside, aside_bytes;
 	uint64_t max_import, max_import_promise, max_export, max_export_promise;
 };
 

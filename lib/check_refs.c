@@ -274,6 +274,14 @@ static bool is_settled(const struct row_promise *p)
 	return p->state == PROMISE_FULFILLED || p->state == PROMISE_REJECTED;
 }
 
+static bool names_promises(const struct capdata *value)
+{
+	for (size_t i = 0; i < value->n_slots; i++)
+		if (capdata_slot(value, i) & REF_PROMISE)
+			return true;
+	return false;
+}
+
 static int see_value(struct check *c, const struct row *row)
 {
 	struct row_promise promise;
@@ -293,6 +301,8 @@ static int see_value(struct check *c, const struct row *row)
 		check_row_problem(c, row, "a value of a promise that is not settled");
 	else if ((promise.flags & PROMISE_F_REF) && (promise.state != PROMISE_FULFILLED || value.n_slots != 1))
 		check_row_problem(c, row, "flagged REF with %zu slots", value.n_slots);
+	if (has && !!(promise.flags & PROMISE_F_PROMISES) != names_promises(&value))
+		check_row_problem(c, row, "flagged to %s promises", promise.flags & PROMISE_F_PROMISES ? "name" : "name no");
 	r = check_tally_take(c, key_part(row, 0), &t);
 	if (r < 0)
 		return error_trace(r);
@@ -517,6 +527,7 @@ static int check_link(struct check *c, const struct row_promise *p, const struct
 static int see_promise(struct check *c, const struct row *row)
 {
 	struct row_promise p;
+	bool dead;
 	struct tally *t;
 	int r;
 
@@ -533,8 +544,13 @@ static int see_promise(struct check *c, const struct row *row)
 				  (unsigned long long)c->counters[NEXT_PROMISE]);
 	check_same_number(c, T_PROMISE, t->kref, "n_refs", p.n_refs, t->refs);
 	check_same_number(c, T_PROMISE, t->kref, "n_waiting", p.n_waiting, t->n_waiting);
-	if (!t->refs)
-		check_row_problem(c, row, "kept, though nobody has it");
+	if (!t->refs) {
+		r = check_has2(c, T_SUSPECT, SUSPECT_DEAD, t->kref, &dead);
+		if (r < 0)
+			return error_trace(r);
+		if (!dead)
+			check_row_problem(c, row, "kept, though nobody has it");
+	}
 	if ((is_settled(&p) && !p.link) != t->has_value)
 		check_row_problem(c, row, "%s", !t->has_value ? "settled, but has no value" :
 				  is_settled(&p) ? "shares a value, but has one of its own" : "not settled, but has a value");
@@ -546,6 +562,28 @@ static int see_promise(struct check *c, const struct row *row)
 	if (!r)
 		r = check_link(c, &p, t);
 	return r < 0 ? error_trace(r) : 0;
+}
+
+/* P9: what the search for circles begins with, and what nobody holds and has not been deleted yet. */
+static int see_suspect(struct check *c, const struct row *row)
+{
+	uint64_t kind = key_part(row, 0);
+	struct row_promise p;
+	bool has;
+	int r;
+
+	r = promise_get(c, key_part(row, 1), &p, &has);
+	if (r < 0)
+		return error_trace(r);
+	if (kind != SUSPECT_DEAD && kind != SUSPECT_CIRCLE)
+		check_row_problem(c, row, "no such kind of suspect");
+	else if (!has || !is_settled(&p))
+		check_row_problem(c, row, "a promise that is not settled, or gone");
+	else if (kind == SUSPECT_DEAD && p.n_refs)
+		check_row_problem(c, row, "to be deleted, but held");
+	else if (kind == SUSPECT_CIRCLE && !(p.flags & PROMISE_F_PROMISES))
+		check_row_problem(c, row, "cannot be part of a circle");
+	return 0;
 }
 
 /* Forwarding ends somewhere (P6). Each promise is walked over once: an older stamp is known to end. */
@@ -587,6 +625,7 @@ static const struct { enum table t; row_fn fn; } passes[] = {
 	{ T_CLIST, see_clist }, { T_EREF, see_eref }, { T_IMPORTER, see_importer }, { T_QUEUE, see_item },
 	{ T_NOTIFYING, see_notifying }, { T_VALUE, see_value }, { T_FORWARD, see_forward }, { T_DECIDED, see_decided },
 	{ T_SUBSCRIBER, see_subscriber }, { T_HOLD, see_hold }, { T_PROMISE, see_shared }, { T_OBJECT, see_object }, { T_PROMISE, see_promise },
+	{ T_SUSPECT, see_suspect },
 };
 
 int check_refs(struct check *c)

@@ -18,6 +18,7 @@ const char *const table_names[T_N] = {
 	[T_GC] = "gc",			[T_SWEEP] = "sweep",		[T_VATSTORE] = "vatstore",
 	[T_HOLD] = "hold",		[T_SERVICE] = "service",	[T_SERVICE_OF] = "service-of",
 	[T_LOG] = "log",		[T_CODE] = "code",		[T_ASIDE] = "aside",
+	[T_SUSPECT] = "suspect",
 };
 
 void capdata_write(uint8_t *out, const void *body, size_t body_len, const uint64_t *slots, size_t n_slots)
@@ -110,6 +111,17 @@ bool row_item_read(const void *data, size_t len, struct row_item *out, struct ca
 bool row_hold_read(const void *data, size_t len, struct row_hold *out)
 {
 	return row_copy(data, len, out, sizeof *out);
+}
+
+bool row_aside_read(const void *data, size_t len, struct row_aside *out, struct capdata *methargs)
+{
+	const uint8_t *p = data;
+
+	*methargs = (struct capdata){ 0 };
+	if (len < sizeof *out)
+		return false;
+	memcpy(out, p, sizeof *out);
+	return capdata_read(p + sizeof *out, len - sizeof *out, methargs);
 }
 
 bool row_log_read(const void *data, size_t len, struct row_log *out, const char **textp, size_t *textlenp)

@@ -33,7 +33,8 @@
  *	SERVICE_OF	u64 kref				name
  *	LOG		u64 vat, u64 line number		struct row_log + text
  *	CODE		32 bytes SHA-256			struct row_code
- *	ASIDE		u64 seq					struct row_aside + text
+ *	ASIDE		u64 vat, u64 seq			struct row_aside + capdata (slots krefs, not counted)
+ *	SUSPECT		u64 enum suspect_kind, u64 kref		empty: promises that the search for circles looks at
  */
 #ifndef CAPSTAN_SCHEMA_H
 #define CAPSTAN_SCHEMA_H
@@ -48,7 +49,7 @@
 enum table {
 	T_META, T_VAT, T_VAT_CONFIG, T_VAT_PARAM, T_SUBCLUSTER, T_SUB_CONFIG, T_MEMBER, T_OBJECT, T_PROMISE,
 	T_VALUE, T_CLIST, T_EREF, T_IMPORTER, T_DECIDED, T_SUBSCRIBER, T_FORWARD, T_QUEUE, T_NOTIFYING, T_GC,
-	T_SWEEP, T_VATSTORE, T_HOLD, T_SERVICE, T_SERVICE_OF, T_LOG, T_CODE, T_ASIDE,
+	T_SWEEP, T_VATSTORE, T_HOLD, T_SERVICE, T_SERVICE_OF, T_LOG, T_CODE, T_ASIDE, T_SUSPECT,
 	T_N
 };
 extern const char *const table_names[T_N];	/* the LMDB database names: "vat", "clist", … */
@@ -113,6 +114,8 @@ struct row_vat {
 	uint32_t n_dirt_gc;
 	uint64_t next_log;		/* next line number, from 1 */
 	uint64_t n_log_dropped;
+	uint64_t revoked_below;		/* what it exported with a lesser ko number is revoked (X1); 0: nothing */
+	uint64_t n_aside, aside_bytes;	/* its ASIDE rows (V4) */
 	char name[VAT_NAME_MAX + 8];	/* NUL-terminated */
 	char reason[VAT_REASON_MAX];	/* why suspended or terminated; NUL-terminated */
 };
@@ -124,6 +127,7 @@ struct row_subcluster {
 	uint64_t bootstrap_vat;
 	uint64_t root;			/* kref of the bootstrap vat's root */
 	uint64_t created_us;
+	uint64_t ended_us;		/* RUNNING: when its last vat had terminated (S5); 0: one lives */
 	char name[VAT_NAME_MAX + 8];	/* system subclusters; else empty */
 };
 
@@ -140,6 +144,7 @@ struct row_object {
 enum promise_state { PROMISE_UNRESOLVED = 1, PROMISE_FORWARDED = 2, PROMISE_FULFILLED = 3, PROMISE_REJECTED = 4 };
 #define PROMISE_F_REF		0x01u	/* fulfilled with exactly one reference, slot 0 of the value */
 #define PROMISE_F_KERNEL	0x02u	/* rejected by the kernel itself */
+#define PROMISE_F_PROMISES	0x08u	/* settled: its value names promises, so it may be part of a circle (P9) */
 #define PROMISE_F_HOST		0x04u	/* unsettled: a caller outside waits (a HOLD_HOST row may exist) */
 struct row_promise {
 	uint32_t state;			/* enum promise_state */
@@ -194,7 +199,12 @@ struct row_service {
 };
 struct row_log { uint64_t time_us; uint32_t level; uint32_t incarnation; };	/* then text */
 struct row_code { uint64_t size; uint64_t added_us; };
-struct row_aside { uint64_t time_us; uint64_t vat; uint64_t target; uint32_t deaths; uint32_t zero; }; /* then text */
+struct row_aside { uint64_t time_us; uint64_t target; uint32_t deaths; uint32_t zero; };	/* then capdata */
+
+enum suspect_kind {
+	SUSPECT_DEAD = 1,		/* nobody holds it; deleted in the next steps */
+	SUSPECT_CIRCLE = 2,		/* PROMISES, and its count fell, but not to 0 */
+};
 
 /* Stored capdata: like the wire's, without padding. u32 body length, u32 slot count, u64 slot[], body. */
 struct capdata {
@@ -223,6 +233,8 @@ bool row_promise_read(const void *data, size_t len, struct row_promise *out);
 bool row_clist_read(const void *data, size_t len, struct row_clist *out);
 bool row_item_read(const void *data, size_t len, struct row_item *out, struct capdata *methargs);
 bool row_hold_read(const void *data, size_t len, struct row_hold *out);
+/* The capdata borrows from `data`. */
+bool row_aside_read(const void *data, size_t len, struct row_aside *out, struct capdata *methargs);
 bool row_log_read(const void *data, size_t len, struct row_log *out, const char **textp, size_t *textlenp);
 
 /* Key builders: each returns the length. */

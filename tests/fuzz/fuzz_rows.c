@@ -66,6 +66,8 @@ static void check_texts(const uint8_t *data, size_t size)
 {
 	struct row_subcluster sub;
 	struct row_vat vat;
+	struct row_aside aside;
+	struct capdata value;
 	struct row_log log;
 	const char *text;
 	size_t len;
@@ -82,6 +84,10 @@ static void check_texts(const uint8_t *data, size_t size)
 	if (row_log_read(data, size, &log, &text, &len)) {
 		assert(len == size - sizeof log);
 		touch(text, len);
+	}
+	if (row_aside_read(data, size, &aside, &value)) {
+		assert(capdata_size(value.body_len, value.n_slots) == size - sizeof aside);
+		touch(value.body, value.body_len);
 	}
 }
 

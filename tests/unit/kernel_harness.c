@@ -8,6 +8,7 @@
 
 #include "../../broker/boot.h"
 #include "../../broker/clist.h"
+#include "../../broker/cycle.h"
 #include "../../broker/launch.h"
 #include "../../broker/methods.h"
 #include "../../broker/object.h"
@@ -135,6 +136,7 @@ void world_step(void)
 	must(launch_pump(k));
 	must(crank_prepare_ready(k));
 	must(sweep_step(k, &more));
+	must(cycle_step(k, &more));
 	must(kernel_tell_callers(k));
 	serve_processes();
 }
@@ -144,7 +146,7 @@ static bool is_quiet(void)
 	struct kernel *k = &world->k;
 	struct vat *v, *tmp;
 
-	if (k->ready_first || k->sweeping || k->launch_work || k->settled_calls.n)
+	if (k->ready_first || k->sweeping || k->cycling || k->launch_work || k->settled_calls.n)
 		return false;
 	HASH_ITER(hh, k->vats, v, tmp)
 	{
@@ -242,6 +244,7 @@ static void close_kernel(void)
 	u64_list_deinit(&k->touched);
 	u64_list_deinit(&k->settled_calls);
 	promise_drop_tasks(k);
+	cycle_deinit(k);
 	for (i = 0; i < k->n_effects; i++)
 		free(k->effects[i].arg);
 	free(k->effects);

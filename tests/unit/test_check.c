@@ -172,10 +172,11 @@ static void put_vat(struct store *s, uint64_t n, const char *name, struct row_va
 static void put_tables(struct store *s)
 {
 	struct row_service service = { .kref = KO(1) };
+	struct { struct row_aside row; uint64_t capdata; } aside = { .row = { .target = KO(2), .deaths = 2 } };
 	uint8_t hash[32] = { 1 }, key[17];
 
 	put_meta(s, META_NEXT_OBJECT, 5);
-	put_meta(s, META_NEXT_PROMISE, 7);
+	put_meta(s, META_NEXT_PROMISE, 10);
 	put_meta(s, META_NEXT_VAT, 3);
 	put_meta(s, META_NEXT_SUBCLUSTER, 2);
 	put_meta(s, META_NEXT_SEQ, 6);
@@ -187,8 +188,15 @@ static void put_tables(struct store *s)
 	must_put(s, T_SERVICE, "console", 7, &service, sizeof service);
 	put1(s, T_SERVICE_OF, KO(1), "console", 7);
 	must_put(s, T_CODE, hash, sizeof hash, &(struct row_code){ .size = 1 }, sizeof(struct row_code));
-	put1(s, T_ASIDE, 1, &(struct row_aside){ .vat = 1 }, sizeof(struct row_aside));
+	put2(s, T_ASIDE, 1, 1, &aside, sizeof aside);
 	must_put(s, T_GC, key, key_u64_u8_u64(key, V2, GC_DROP_EXPORT, KO(3)), "", 0);
+}
+
+static void put_circle(struct store *s, uint64_t kref, uint64_t held)
+{
+	put1(s, T_PROMISE, kref, &(struct row_promise){ .state = PROMISE_FULFILLED, .flags = PROMISE_F_PROMISES, .n_refs = 1 },
+	     sizeof(struct row_promise));
+	put_value(s, T_VALUE, kref, held);
 }
 
 static void put_refs(struct store *s)
@@ -232,6 +240,13 @@ static void put_refs(struct store *s)
 	put_promise(s, KP(6), PROMISE_UNRESOLVED, 2, KE, 0, 0);
 	put_entry(s, V2, KP(6), REF_PROMISE | 1, CLIST_F_REACHABLE);
 	put_item(s, KE, 5, ITEM_MESSAGE, KO(1), KP(6), 0);
+	/* kp7 and kp8 hold each other, and are suspected of it; kp9 is about to be deleted. */
+	put_circle(s, KP(7), KP(8));
+	put_circle(s, KP(8), KP(7));
+	put2(s, T_SUSPECT, SUSPECT_CIRCLE, KP(7), "", 0);
+	put_promise(s, KP(9), PROMISE_REJECTED, 0, 0, 0, 0);
+	put_value(s, T_VALUE, KP(9), 0);
+	put2(s, T_SUSPECT, SUSPECT_DEAD, KP(9), "", 0);
 }
 
 static struct store *build(const char *dir)
@@ -242,7 +257,7 @@ static struct store *build(const char *dir)
 	put_tables(s);
 	put_refs(s);
 	bytes = put_item(s, V1, 3, ITEM_NOTIFY, KP(4), 0, 0) + put_item(s, V1, 4, ITEM_MESSAGE, KO(2), 0, 0);
-	put_vat(s, 1, "alice", (struct row_vat){ .n_queued = 2, .queued_bytes = bytes, .n_exports = 5, .n_imports = 2,
+	put_vat(s, 1, "alice", (struct row_vat){ .n_queued = 2, .queued_bytes = bytes, .n_aside = 1, .aside_bytes = 32, .n_exports = 5, .n_imports = 2,
 		.next_import = 2, .next_import_promise = 2, .next_export = 8, .next_export_promise = 6,
 		.vatstore_bytes = put_vatstore(s) });
 	put_vat(s, 2, "bob", (struct row_vat){ .n_exports = 2, .n_imports = 2, .next_import = 2,
@@ -368,7 +383,19 @@ static const struct damage damages[] = {
 	{ "service-of ko2: the service of that name", T_SERVICE_OF, KO(2), 0, PUT, 7, 0, 0 },
 	{ "log v1 9: next_log is 2", T_LOG, 1, 9, PUT, sizeof(struct row_log), 0, 0 },
 	{ "log v7 1: v7 is not known", T_LOG, 7, 1, PUT, sizeof(struct row_log), 0, 0 },
-	{ "aside 1: the row does not read", T_ASIDE, 1, 0, PUT, 3, 0, 0 },
+	{ "aside v1 1: the row does not read", T_ASIDE, 1, 1, PUT, 3, 0, 0 },
+	{ "aside v4 1: v4 is not known", T_ASIDE, 4, 1, PUT, 32, 0, 0 },
+	{ "vat v1: n_aside is 3, counted 1", T_VAT, 1, 0, SET, AT(row_vat, n_aside), 3 },
+	{ "vat v1: aside_bytes is 3, counted 32", T_VAT, 1, 0, SET, AT(row_vat, aside_bytes), 3 },
+	{ "vat v1: revoked_below is 6, next-object is 5", T_VAT, 1, 0, SET, AT(row_vat, revoked_below), 6 },
+	/* P9 */
+	{ "promise kp9: kept, though nobody has it", T_SUSPECT, SUSPECT_DEAD, KP(9), DEL, 0, 0, 0 },
+	{ "suspect 1 kp7: to be deleted, but held", T_SUSPECT, SUSPECT_DEAD, KP(7), PUT, 0, 0, 0 },
+	{ "suspect 2 kp4: cannot be part of a circle", T_SUSPECT, SUSPECT_CIRCLE, KP(4), PUT, 0, 0, 0 },
+	{ "suspect 2 kp1: a promise that is not settled", T_SUSPECT, SUSPECT_CIRCLE, KP(1), PUT, 0, 0, 0 },
+	{ "suspect 3 kp7: no such kind", T_SUSPECT, 3, KP(7), PUT, 0, 0, 0 },
+	{ "value kp8: flagged to name no promises", T_PROMISE, KP(8), 0, SET, AT(row_promise, flags), 0 },
+	{ "value kp4: flagged to name promises", T_PROMISE, KP(4), 0, SET, AT(row_promise, flags), PROMISE_F_PROMISES },
 	{ "vatstore 5 : v5 is not known", T_VATSTORE, 5, 0, PUT, 8, 0, 0 },
 	{ "vatstore 0: 1 rows are not reached from any vat", T_VATSTORE, VATSTORE_SPACE | 99, 0, PUT, 8, 0, 0 },
 	{ "queue r3 1: endpoint r3 is not known", T_QUEUE, (UINT64_C(2) << ENDPOINT_SHIFT) | 3, 1, PUT,
@@ -492,7 +519,9 @@ static bool may_vanish(enum table t, const uint8_t *key, size_t key_len)
 {
 	if (t == T_META)
 		return key_len == strlen(META_SCHEMA) && !memcmp(key, META_SCHEMA, key_len);
-	return t == T_LOG || t == T_ASIDE || t == T_CODE || t == T_GC || t == T_SUBSCRIBER;
+	if (t == T_SUSPECT)
+		return get_be64(key) == SUSPECT_CIRCLE;
+	return t == T_LOG || t == T_CODE || t == T_GC || t == T_SUBSCRIBER;
 }
 
 /* Rows of text, and empty ones, cannot be too short. */
@@ -505,7 +534,7 @@ static bool may_shorten(enum table t, const uint8_t *key, size_t key_len)
 /* A vat's own bytes, and numbers that nothing else repeats, may be any. */
 static bool may_change(enum table t, const uint8_t *key, size_t key_len, size_t at)
 {
-	return may_vanish(t, key, key_len) || ((t == T_VATSTORE || t == T_HOLD || t == T_QUEUE) && at >= 8);
+	return may_vanish(t, key, key_len) || ((t == T_VATSTORE || t == T_HOLD || t == T_QUEUE || t == T_ASIDE) && at >= 8);
 }
 
 static void hit_bytes(struct store *s, enum table t, const uint8_t *key, size_t key_len, const uint8_t *row,

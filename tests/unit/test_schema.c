@@ -25,10 +25,10 @@ static void test_layout(void **state)
 	assert_int_equal(sizeof(struct row_service), 24);
 	assert_int_equal(sizeof(struct row_log), 16);
 	assert_int_equal(sizeof(struct row_code), 16);
-	assert_int_equal(sizeof(struct row_aside), 32);
-	assert_int_equal(sizeof(struct row_subcluster), 104);
-	assert_int_equal(sizeof(struct row_vat), 464);
-	assert_int_equal(offsetof(struct row_vat, name), 232);
+	assert_int_equal(sizeof(struct row_aside), 24);
+	assert_int_equal(sizeof(struct row_subcluster), 112);
+	assert_int_equal(sizeof(struct row_vat), 488);
+	assert_int_equal(offsetof(struct row_vat, name), 256);
 }
 
 static void test_names(void **state)

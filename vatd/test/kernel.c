@@ -10,6 +10,7 @@
 
 #include "../../broker/boot.h"
 #include "../../broker/clist.h"
+#include "../../broker/cycle.h"
 #include "../../broker/launch.h"
 #include "../../broker/methods.h"
 #include "../../broker/service.h"
@@ -176,6 +177,7 @@ void kit_step(struct kit *kit)
 	must(launch_pump(k));
 	must(crank_prepare_ready(k));
 	must(sweep_step(k, &more));
+	must(cycle_step(k, &more));
 	must(kernel_tell_callers(k));
 }
 
@@ -184,7 +186,7 @@ bool kit_is_quiet(struct kit *kit)
 	struct kernel *k = &kit->k;
 	struct vat *v, *tmp;
 
-	if (k->ready_first || k->sweeping || k->launch_work || k->settled_calls.n || k->want_processes)
+	if (k->ready_first || k->sweeping || k->cycling || k->launch_work || k->settled_calls.n || k->want_processes)
 		return false;
 	HASH_ITER(hh, k->vats, v, tmp) {
 		struct pollfd p = { .fd = v->channel.source.fd, .events = POLLIN };
@@ -286,6 +288,7 @@ struct kit *kit_free(struct kit *kit)
 		methods_forget_call(c);
 	}
 	launch_deinit(k);
+	cycle_deinit(k);
 	k->store = store_free(k->store);
 	loop_deinit(&k->loop);
 	u64_list_deinit(&k->touched);
