@@ -3,8 +3,6 @@
 # Raw vats that do wrong (L1): each costs exactly itself, with a clear error; a witness goes on; the counts hold.
 . "$(dirname "$0")/lib.sh"
 
-attacks() { "$VATS/hostile" list "$1"; }
-
 # The witness: a counter of its own subcluster; each check is a round trip through the whole kernel.
 witness_start() { launch_counter; WITNESS=$COUNTER WITNESSED=0; }
 witness() {
@@ -19,78 +17,30 @@ hostile_vat() {	# hostile_vat LIMITS RESTART ARG…
 		'.vats.it += {limits: $l, restart: $r}')"
 }
 
-# Y1, Y2: every illegal frame and syscall ends the vat, its call is rejected with the code, nobody else notices.
-test_illegal() {
-	local attack pid
+# Every attack of the table in tests/vats/hostile_attacks.h, those of Y1 in each position of a crank, by a vat of its own, all of
+# them in one cluster with a witness, who it talks to, and a victim, whom all attackers know. Judged by tests/helpers/siege.py.
+test_siege() {
+	local roots
 	kernel_start
-	witness_start
-	[[ $(attacks illegal | wc -l) -ge 50 ]] || fail "the list of attacks is gone"
-	for attack in $(attacks illegal); do
-		note "$attack"
-		hostile_vat '{}' restart call
-		pid=$(vat_pid "$(vat_id it)")
-		status 0 capstan call "@$ROOT" keep "@$WITNESS"
-		status 1 capstan call "@$ROOT" "$attack"
-		matches 'VAT_FATAL:ILLEGAL_SYSCALL' "$ERR" "$attack"
-		gone "$pid"
-		status 1 capstan call "@$ROOT" hello
-		matches 'ENDPOINT_UNREACHABLE|OBJECT_DELETED' "$ERR" "after $attack"
-		witness "after $attack"
-		capstan terminate "$SUB" > /dev/null 2>&1 || true	# the subcluster may have gone with its only vat
-	done
-	stop_and_fsck
-}
-
-# A frame after the end of the crank: the answer stands, the vat does not.
-test_afterwards() {
-	local attack pid
-	kernel_start
-	witness_start
-	for attack in $(attacks afterwards); do
-		note "$attack"
-		hostile_vat '{}' restart call
-		pid=$(vat_pid "$(vat_id it)")
-		capstan call "@$ROOT" "$attack" || true
-		gone "$pid"
-		status 1 capstan call "@$ROOT" hello
-		witness "after $attack"
-	done
-	stop_and_fsck
-}
-
-# V4: a vat that dies in its crank restarts, the item is tried again; when it kills twice it is rejected, the vat lives.
-test_deaths() {
-	local attack
-	kernel_start
-	witness_start
-	for attack in $(attacks death); do
-		note "$attack"
-		hostile_vat '{}' restart call
-		status 1 capstan call "@$ROOT" "$attack"
-		matches 'DELIVERY_FAILED' "$ERR" "$attack"
-		status 0 capstan call "@$ROOT" hello
-		equal '"hello"' "$OUT" "the same vat after $attack"
-		status 0 capstan log "$(vat_id it)"
-		! grep -q 'abandoned crank' <<< "$OUT" || fail "a message of an abandoned crank was delivered"
-		witness "after $attack"
-		status 0 capstan terminate "$SUB"
-	done
-	stop_and_fsck
-}
-
-# V4, policy "terminate": the first death is the last.
-test_policy_terminate() {
-	local attack
-	kernel_start
-	witness_start
-	for attack in exit-1 crash close-channel done-error; do
-		note "$attack"
-		hostile_vat '{}' terminate call
-		status 1 capstan call "@$ROOT" "$attack"
-		matches 'VAT_TERMINATED|ENDPOINT_UNREACHABLE' "$ERR" "$attack"
-		status 1 capstan call "@$ROOT" hello
-		witness "after $attack"
-	done
+	"$VATS/hostile" list > "$T/list"
+	[[ $(wc -l < "$T/list") -ge 430 ]] || fail "the list of attacks is gone: $(wc -l < "$T/list")"
+	jq -sc --arg p "$VATS/hostile" '{bootstrap: "witness", vats: (
+		[to_entries[] | {key: "a\(.key)", value: ({program: $p, args: ["call"]} + .value.config)}]
+		+ [("witness", "other", "victim") | {key: ., value: {program: $p, args: ["call"]}}] | from_entries)}' \
+		"$T/list" > "$T/cluster.json"
+	launch "$T/cluster.json"
+	# The bootstrap message has told the witness who is who.
+	status 0 cap_json call "@$ROOT" roots
+	roots=$(jq -c '.slots as $s | .body[1:] | fromjson[0] | map_values($s[.[1:] | split(".")[0] | tonumber])' <<< "$OUT")
+	jq -c '. as $r | del(.witness, .victim, .other)[] | {jsonrpc: "2.0", id: 1, method: "queueMessage",
+		params: [., "keep", [{"@": $r.victim}]]}' <<< "$roots" > "$T/keep"
+	"$HELPERS/rpc" -n "$(wc -l < "$T/keep")" "$RUN/control.sock" < "$T/keep" > "$T/kept"
+	equal "$(wc -l < "$T/keep")" "$(grep -c '"body":"#true"' "$T/kept")" "vats that were told of the victim"
+	status 0 capstan call "@$ROOT" keep "@$(jq -r .other <<< "$roots")"
+	jq -sc --argjson roots "$roots" --argjson ids "$(jq -c .vats <<< "$LAUNCH")" \
+		'to_entries[] | .value + {vat: $ids["a\(.key)"], ref: $roots["a\(.key)"]}' "$T/list" > "$T/attacks"
+	status 0 python3 "$SOURCE/tests/helpers/siege.py" "$RUN/control.sock" "$ROOT" "$(jq -r .victim <<< "$roots")" "$WAIT" "$T/attacks"
+	note "$OUT"
 	stop_and_fsck
 }
 
@@ -126,27 +76,7 @@ until_status() {
 	fail "$1 does not become $2: $(capstan ps)"
 }
 
-# V6, and a stopped process: killed at the deadline; others complete round trips meanwhile.
-test_stuck() {
-	local attack pid n
-	kernel_start
-	witness_start
-	for attack in $(attacks stuck); do
-		note "$attack"
-		hostile_vat '{"deadlineMs": 300}' restart call
-		pid=$(vat_pid "$(vat_id it)")
-		capstan call "@$ROOT" "$attack" > "$T/stuck" 2>&1 &
-		for ((n = 0; n < 5; n++)); do
-			witness "while $attack"
-		done
-		gone "$pid"
-		! wait $! || fail "the stuck call was answered: $(< "$T/stuck")"
-		matches DELIVERY_FAILED "$(< "$T/stuck")" "$attack"
-		status 0 capstan call "@$ROOT" hello
-		status 0 capstan terminate "$SUB"
-	done
-	stop_and_fsck
-}
+# V6: a stopped process is killed at the deadline; others complete round trips meanwhile.
 test_stopped() {
 	local pid n
 	kernel_start
@@ -182,84 +112,49 @@ test_terminate_stuck() {
 	stop_and_fsck
 }
 
-# Floods and the largest legal messages: the vat lives, and so does everybody else.
-test_fine() {
-	local attack pid
-	kernel_start
-	witness_start
-	for attack in $(attacks fine); do
-		note "$attack"
-		hostile_vat '{}' restart call
-		status 0 capstan call "@$ROOT" keep "@$WITNESS"
-		capstan call "@$ROOT" "$attack" > "$T/flood" 2>&1 &
-		witness "while $attack"
-		wait $! || fail "$attack: $(< "$T/flood")"
-		status 0 capstan call "@$ROOT" hello
-		witness "after $attack"
-		status 0 capstan terminate "$SUB"
-	done
-	stop_and_fsck
-}
-
-# A vat that never reads: what is for it waits or dies with it at the deadline; the sender is never harmed.
-test_deaf() {
-	local pid n
-	kernel_start
-	witness_start
-	hostile_vat '{"deadlineMs": 300}' restart call
-	pid=$(vat_pid "$(vat_id it)")
-	status 0 capstan call "@$ROOT" deaf
-	head -c 3000000 /dev/zero | tr '\0' x | jq -Rc --arg r "$ROOT" \
-		'{jsonrpc: "2.0", id: 1, method: "queueMessage", params: [$r, "echo", [.]]}' > "$T/big"
-	"$HELPERS/rpc" "$RUN/control.sock" < "$T/big" > "$T/reply" &
-	for ((n = 0; n < 10; n++)); do
-		witness "while the other is deaf"
-	done
-	gone "$pid"
-	wait $! || fail "the big call was not answered"
-	witness "afterwards"
-	stop_and_fsck
-}
-
-# V1: whatever goes wrong at the start fails the launch, names the vat and why, and leaves nothing.
+# V1: whatever goes wrong at the start fails the launch, names the vat and why, and leaves nothing. All at once.
 test_launch_fails() {
-	local when attack before
+	local when attack before n=0 program
+	local bad=(garbage empty-packet size-zero packet-over hello-other exit-0 exit-1 crash close-channel shut-write part-half
+		wrong-delivery send-unknown done-error)
 	kernel_start
 	witness_start
-	before=$(cap_json ps | jq -S -c '[.. | objects | select(.id?) | .id]')
+	before=$(cap_json ps | jq -S -c '[.[].id]')
+	# Its text is in the code store from here on.
+	hostile_vat '{}' restart call
+	status 0 capstan terminate "$SUB"
+	program=sha256:$(sha256sum "$VATS/hostile" | cut -d ' ' -f 1)
 	for when in boot start bootstrap; do
-		for attack in garbage empty-packet size-zero exit-0 exit-1 crash close-channel wrong-delivery done-error; do
-			note "$when $attack"
-			one_vat "$VATS/hostile" "$when" "$attack" > "$T/bad.json"
-			status 1 cap_json launch "$T/bad.json"
-			matches 'it' "$ERR" "who failed"
-			equal 1 "$(grep -c . <<< "$ERR")" "lines of the error"
-			! grep -q $'\e' "$T/.err" || fail "an escape character came out raw"
-			witness "after $when $attack"
+		for attack in "${bad[@]}"; do
+			n=$((n + 1))
+			launch_request "$n" "$(one_vat "$program" "$when" "$attack")"
 		done
-	done
-	equal "$before" "$(cap_json ps | jq -S -c '[.. | objects | select(.id? and .status? != "terminated") | .id]')" "what is left in ps"
+	done > "$T/requests"
+	"$HELPERS/rpc" -n "$n" "$RUN/control.sock" < "$T/requests" > "$T/replies" &
+	witness "while all fail"
+	wait $! || fail "not all launches were answered: $(< "$T/replies")"
+	equal "$n" "$(jq -c 'select(.error.message | test("\\bit\\b") and (test("[[:cntrl:]]") | not))' "$T/replies" | wc -l)" \
+		"launches that failed with an error that says who: $(< "$T/replies")"
+	witness "after all failed"
+	equal "$before" "$(cap_json ps | jq -S -c '[.[] | select(.status != "terminated").id]')" "what is left in ps"
 	[[ $(find "$RUN/fs/subclusters" -mindepth 1 -maxdepth 1 | wc -l) == 1 ]] || fail "a subcluster was left: $(ls "$RUN/fs/subclusters")"
 	stop_and_fsck
 }
+launch_request() {	# launch_request ID CLUSTER
+	jq -nc --argjson id "$1" --argjson c "$2" '{jsonrpc: "2.0", $id, method: "launchSubcluster", params: {config: $c, paths: []}}'
+}
 
-# The handshake itself.
-test_early() {
-	local attack
+# A program that says nothing at all, and one that is no vat.
+test_no_vat() {
+	local program
 	kernel_start
 	witness_start
-	for attack in $(attacks early); do
-		one_vat "$VATS/hostile" start "$attack" > "$T/bad.json"
-		capstan launch "$T/bad.json" || true
-		witness "after $attack"
-	done
-	# a program that says nothing at all, and one that is no vat
-	for attack in /bin/true /bin/sleep; do
-		one_vat "$attack" 60 > "$T/bad.json"
+	for program in /bin/true /bin/sleep; do
+		one_vat "$program" 60 > "$T/bad.json"
 		jq -c '.vats.it.limits.deadlineMs = 300' "$T/bad.json" > "$T/bad2.json"
 		status 1 capstan launch "$T/bad2.json"
 		matches it "$ERR"
-		witness "after $attack"
+		witness "after $program"
 	done
 	stop_and_fsck
 }
