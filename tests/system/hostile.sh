@@ -114,9 +114,7 @@ test_terminate_stuck() {
 
 # V1: whatever goes wrong at the start fails the launch, names the vat and why, and leaves nothing. All at once.
 test_launch_fails() {
-	local when attack before n=0 program
-	local bad=(garbage empty-packet size-zero packet-over hello-other exit-0 exit-1 crash close-channel shut-write part-half
-		wrong-delivery send-unknown done-error)
+	local before n program
 	kernel_start
 	witness_start
 	before=$(cap_json ps | jq -S -c '[.[].id]')
@@ -124,12 +122,11 @@ test_launch_fails() {
 	hostile_vat '{}' restart call
 	status 0 capstan terminate "$SUB"
 	program=sha256:$(sha256sum "$VATS/hostile" | cut -d ' ' -f 1)
-	for when in boot start bootstrap; do
-		for attack in "${bad[@]}"; do
-			n=$((n + 1))
-			launch_request "$n" "$(one_vat "$program" "$when" "$attack")"
-		done
-	done > "$T/requests"
+	jq -nc --arg p "$program" '[("boot", "start", "bootstrap") as $when | ("garbage", "empty-packet", "size-zero", "packet-over",
+		"hello-other", "exit-0", "exit-1", "crash", "close-channel", "shut-write", "part-half", "wrong-delivery", "send-unknown",
+		"done-error") | {bootstrap: "it", vats: {it: {program: $p, args: [$when, .]}}}] | to_entries[]
+		| {jsonrpc: "2.0", id: .key, method: "launchSubcluster", params: {config: .value, paths: []}}' > "$T/requests"
+	n=$(wc -l < "$T/requests")
 	"$HELPERS/rpc" -n "$n" "$RUN/control.sock" < "$T/requests" > "$T/replies" &
 	witness "while all fail"
 	wait $! || fail "not all launches were answered: $(< "$T/replies")"
@@ -139,9 +136,6 @@ test_launch_fails() {
 	equal "$before" "$(cap_json ps | jq -S -c '[.[] | select(.status != "terminated").id]')" "what is left in ps"
 	[[ $(find "$RUN/fs/subclusters" -mindepth 1 -maxdepth 1 | wc -l) == 1 ]] || fail "a subcluster was left: $(ls "$RUN/fs/subclusters")"
 	stop_and_fsck
-}
-launch_request() {	# launch_request ID CLUSTER
-	jq -nc --argjson id "$1" --argjson c "$2" '{jsonrpc: "2.0", $id, method: "launchSubcluster", params: {config: $c, paths: []}}'
 }
 
 # A program that says nothing at all, and one that is no vat.
