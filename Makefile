@@ -40,7 +40,7 @@ CAPSTAND := broker/main.c broker/options.c broker/uidblock.c broker/instance.c b
 	broker/space.c \
 	broker/channel.c broker/translate.c broker/clist.c broker/object.c broker/promise.c broker/queue.c \
 	broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/sweep.c broker/vat.c broker/life.c broker/aside.c broker/process.c \
-	broker/launch.c broker/service.c broker/console.c broker/control.c broker/methods.c broker/code.c broker/lease.c \
+	broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/control.c broker/methods.c broker/code.c broker/lease.c \
 	$(LIB_BASE) $(LIB_WIRE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_CONFIG) $(LIB_OMAP)
 CAPSTAND_LIBS := -llmdb -ljansson -lcap -lmd -lpthread -lsystemd
 
@@ -122,9 +122,9 @@ LINK_fuzz_rows := $(LIB_SCHEMA) $(LIB_BASE)
 # The kernel in process: all that decides, without its processes and its socket.
 KERNEL := broker/boot.c broker/kernel.c broker/loop.c broker/channel.c broker/translate.c broker/clist.c broker/object.c \
 	broker/promise.c broker/queue.c broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/sweep.c \
-	broker/vat.c broker/life.c broker/aside.c broker/launch.c broker/service.c broker/console.c broker/code.c broker/vatstore.c \
+	broker/vat.c broker/life.c broker/aside.c broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/code.c broker/vatstore.c \
 	$(LIB_WIRE) $(LIB_JSON) $(LIB_CONFIG) $(STORE)
-KERNEL_TESTS := $(patsubst %,test_kernel_%,route promise cycle syscall life gc ahead random)
+KERNEL_TESTS := $(patsubst %,test_kernel_%,route promise cycle syscall life gc ahead random hosted)
 UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval LINK_$(t) := tests/unit/kernel_harness.c $(LIB_CHECK) $(KERNEL)))
 $(foreach t,$(KERNEL_TESTS),$(eval LIBS_$(t) := -llmdb -ljansson -lmd -lpthread))

@@ -2,6 +2,7 @@
 #include "boot.h"
 
 #include "cycle.h"
+#include "hosted.h"
 #include "launch.h"
 #include "service.h"
 #include "sweep.h"
@@ -92,7 +93,7 @@ static int drop_host_calls(struct kernel *k)
 	}
 }
 
-/* Calls of services that were queued at the last commit are still there and begin again (V9); their number bounds new ones. */
+/* Calls of services that were queued at the last commit are still there: they begin again, or are lost with their programs (V9). Their number bounds new ones. */
 static int count_service_queue(struct kernel *k)
 {
 	const void *key, *val;
@@ -166,6 +167,8 @@ int boot_kernel(struct kernel *k)
 		r = kernel_release(k);
 	if (r >= 0)
 		r = service_boot(k);
+	if (r >= 0)
+		r = hosted_boot(k);
 	if (r >= 0)
 		r = launch_boot(k);
 	if (r < 0)

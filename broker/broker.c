@@ -17,6 +17,7 @@
 #include "boot.h"
 #include "code.h"
 #include "cycle.h"
+#include "hosted.h"
 #include "launch.h"
 #include "methods.h"
 #include "process.h"
@@ -111,7 +112,7 @@ static int timeout_ms(const struct kernel *k, bool more)
 	bool outside = control_has_output(k->control) || k->n_effects || k->want_processes;
 	int lease = process_lease_timeout_ms(), t = -1;
 
-	if (more || (k->ready_first && !(k->serial && k->n_in_flight)))
+	if (more || k->hosted_work || (k->ready_first && !(k->serial && k->n_in_flight)))
 		return 0;
 	if (k->n_in_flight || k->n_pings || k->stopping || k->dirty_since_ns)
 		t = TICK_MS;
@@ -139,6 +140,8 @@ static int step(struct kernel *k, bool *morep)
 
 	r = run_services(k, &services);
 	if (r >= 0)
+		r = hosted_pump(k);
+	if (r >= 0)
 		r = kernel_tell_callers(k);
 	if (r >= 0)
 		r = methods_pump(k);
@@ -152,7 +155,7 @@ static int step(struct kernel *k, bool *morep)
 		r = cycle_step(k, &circles);
 	if (r >= 0)
 		r = kernel_tell_callers(k);
-	*morep = services || sweeps || circles || k->launch_work;
+	*morep = services || sweeps || circles || k->launch_work || k->hosted_work;
 	return r;
 }
 
@@ -325,6 +328,7 @@ void broker_close(struct kernel *k)
 	}
 	promise_drop_tasks(k);
 	cycle_deinit(k);
+	hosted_deinit(k);
 	launch_deinit(k);	/* after the calls: some are theirs */
 	process_deinit(k);
 	k->store = store_free(k->store);

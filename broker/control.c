@@ -13,6 +13,7 @@
  * - A connection is freed in two places only, connection_event() and control_flush(), and never while its own
  *   handlers run (`busy`). Whoever finds it unusable before that sets `doomed`.
  * - A request belongs to its connection's list while that lives, to the control's list of orphans after.
+ * - A connection serves (is asked, and answers) while server.ops is set. Whatever ends its input ends that.
  *
  * File descriptors ride on bytes. A client sends those of a request in one sendmsg with the first byte of its line (at
  * most 250; the kernel takes no more than 253 in one), and puts nothing else in that sendmsg than that line or its
@@ -21,6 +22,7 @@
  */
 #include "control.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -46,6 +48,8 @@ struct control_request {
 
 struct request_list { struct control_request *head; size_t n; };
 
+struct control_server { const struct control_server_ops *ops; void *ctx; };
+
 struct connection {
 	struct loop_source source;
 	struct control *control;
@@ -53,6 +57,7 @@ struct connection {
 	int fd;
 	struct ucred peer;		/* who connected, as the kernel says */
 	struct request_list requests;	/* unanswered */
+	struct control_server server;	/* ops NULL: it is not asked */
 
 	char *in;			/* the unfinished line */
 	size_t in_len, in_size;
@@ -243,8 +248,6 @@ static bool out_reserve(struct connection *c, size_t n)
 		c->out_released -= c->out_start;
 		c->out_start = 0;
 	}
-	if (n > CONTROL_MAX_OUT - (c->out_len - c->out_start))
-		return false;
 	while (size < c->out_len + n)
 		size *= 2;
 	if (size == c->out_size)
@@ -262,7 +265,8 @@ static void connection_put(struct connection *c, const char *text, size_t len)
 {
 	if (c->doomed || c->mute)
 		return;
-	if (c->out_size - c->out_len < len + 1 && !out_reserve(c, len + 1)) {
+	if (len + 1 > CONTROL_MAX_OUT - (c->out_len - c->out_start) ||
+	    (c->out_size - c->out_len < len + 1 && !out_reserve(c, len + 1))) {
 		connection_doom(c);
 		return;
 	}
@@ -374,6 +378,8 @@ static void out_sent(struct connection *c, size_t n)
 	if (c->out_start == c->out_len) {
 		free(TAKE_PTR(c->out));
 		c->out_start = c->out_len = c->out_released = c->out_size = 0;
+		if (c->server.ops)
+			c->server.ops->drained(c->server.ctx);
 	}
 }
 
@@ -399,6 +405,45 @@ static void connection_send(struct connection *c)
 		out_sent(c, (size_t)n);
 		budget -= (size_t)n;
 	}
+}
+
+/* --- a connection that serves ------------------------------------------------------------------------------- */
+
+void *control_serving(const struct control_request *r)
+{
+	return r->connection && r->connection->server.ops ? r->connection->server.ctx : NULL;
+}
+
+struct control_server *control_serve(struct control_request *r, const struct control_server_ops *ops, void *ctx)
+{
+	struct connection *c = r->connection;
+
+	if (!c || c->doomed)
+		return NULL;
+	assert(!c->server.ops);
+	c->server = (struct control_server){ ops, ctx };
+	return &c->server;
+}
+
+void control_ask(struct control_server *s, const char *text, size_t len)
+{
+	connection_put(container_of(s, struct connection, server), text, len);
+}
+
+size_t control_waiting(const struct control_server *s)
+{
+	const struct connection *c = container_of(s, struct connection, server);
+
+	return c->out_len - c->out_start;
+}
+
+static void server_end(struct connection *c)
+{
+	struct control_server s = c->server;
+
+	c->server = (struct control_server){ 0 };
+	if (s.ops)
+		s.ops->gone(s.ctx);
 }
 
 /* --- connections ------------------------------------------------------------------------------------------ */
@@ -427,6 +472,7 @@ static void connection_gone(struct connection *c)
 	struct control_request *r;
 
 	assert(!c->busy);
+	server_end(c);
 	c->busy = true;
 	while ((r = c->requests.head)) {
 		void (*fn)(void *arg) = r->gone;
@@ -442,11 +488,19 @@ static void connection_gone(struct connection *c)
 	connection_free(c);
 }
 
+static bool has_input(const struct connection *c)
+{
+	struct pollfd p = { .fd = c->fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) > 0;
+}
+
 static bool connection_is_done(const struct connection *c)
 {
 	bool drained = c->out_start == c->out_len;
 
-	return c->doomed || (c->closing && drained) || (c->eof && drained && !c->requests.head);
+	/* Who cannot be asked any more serves nobody; what it said before counts. */
+	return c->doomed || (c->mute && c->server.ops && !has_input(c)) || (c->closing && drained) || (c->eof && drained && !c->requests.head);
 }
 
 /* After anything that may have changed what it waits for. */
@@ -456,6 +510,8 @@ static int connection_settle(struct connection *c)
 
 	if (c->busy)
 		return 0;
+	if (c->eof || c->closing)
+		server_end(c);
 	if (connection_is_done(c)) {
 		connection_gone(c);
 		return 0;
@@ -528,6 +584,55 @@ static const char *request_check(const json_t *request)
 	return NULL;
 }
 
+/* NULL: `out` is the answer. Else the sentence that says why it is none. */
+static const char *answer_check(const json_t *message, struct control_answer *out)
+{
+	const json_t *version = json_object_get(message, "jsonrpc"), *result = json_object_get(message, "result"),
+		     *error = json_object_get(message, "error"), *text = json_object_get(error, "message");
+
+	if (!json_is_string(version) || strcmp(json_string_value(version), "2.0"))
+		return "jsonrpc: expected \"2.0\"";
+	if (result && error)
+		return "expected a result or an error, not both";
+	if (error && !json_is_object(error))
+		return "error: expected an object";
+	if (error && !json_is_integer(json_object_get(error, "code")))
+		return "error.code: expected a whole number";
+	if (error && !json_is_string(text))
+		return "error.message: expected a string";
+	*out = (struct control_answer){ .result = result, .error = json_string_value(text) };
+	return NULL;
+}
+
+/* A malformed answer ends its request too, if it says which. */
+static int connection_answer(struct connection *c, const json_t *message)
+{
+	const json_t *id = json_object_get(message, "id");
+	struct control_answer a = { 0 };
+	const char *wrong = answer_check(message, &a);
+	json_int_t n = json_is_integer(id) ? json_integer_value(id) : -1;
+	int r = CONTROL_E_NO_REQUEST;
+
+	a.malformed = wrong;
+	if (n >= 0 && c->server.ops)
+		r = c->server.ops->answer(c->server.ctx, (uint64_t)n, &a);
+	if (r < 0)
+		return r;
+	if (wrong)
+		connection_error(c, CONTROL_INVALID_REQUEST, "invalid answer: %s", wrong);
+	else if (r && json_is_integer(id))
+		connection_error(c, CONTROL_INVALID_REQUEST, "invalid answer: no request %lld waits for one", (long long)n);
+	else if (r)
+		connection_error(c, CONTROL_INVALID_REQUEST, "invalid answer: id: expected that of a request");
+	return 0;
+}
+
+static bool is_answer(const json_t *message)
+{
+	return json_is_object(message) && !json_object_get(message, "method") &&
+	       (json_object_get(message, "result") || json_object_get(message, "error"));
+}
+
 static int connection_request(struct connection *c, json_t *request, int *fds, size_t n_fds)
 {
 	const struct control_method *m = c->control->methods;
@@ -563,7 +668,7 @@ static int connection_line(struct connection *c, const char *line, size_t len, i
 		connection_error(c, CONTROL_PARSE_ERROR, "parse error at byte %d: %s", error.position, why);
 		return 0;
 	}
-	r = connection_request(c, request, fds, n_fds);
+	r = is_answer(request) ? connection_answer(c, request) : connection_request(c, request, fds, n_fds);
 	json_decref(request);
 	return r;
 }

@@ -10,6 +10,9 @@
  *
  * Descriptors: a client sends those of a request in one sendmsg, with the first byte of its line and nothing of any other
  * request. Batches are refused. A request without id (a notification) is carried out and never answered.
+ *
+ * A connection can be asked too: control_serve() makes it *serve*, from then on until it can answer no more. What it is asked
+ * are requests of ours by the same rules, and lines with "result" or "error" and without "method" are its answers.
  */
 #ifndef CAPSTAN_CONTROL_H
 #define CAPSTAN_CONTROL_H
@@ -57,6 +60,29 @@ bool control_request_is_gone(const struct control_request *r);
 void control_request_on_gone(struct control_request *r, void (*fn)(void *arg), void *arg);
 /* Who connected, as the kernel recorded it then; false: the connection is gone. */
 bool control_request_peer(const struct control_request *r, struct ucred *peerp);
+
+/* Exactly one of the three. */
+struct control_answer {
+	const json_t *result;
+	const char *error;		/* its message */
+	const char *malformed;		/* what is wrong with the line */
+};
+enum { CONTROL_E_NO_REQUEST = 1 };
+struct control_server_ops {
+	/* CONTROL_E_NO_REQUEST: nothing of that id waits for an answer of this one. Negative: fatal. */
+	int (*answer)(void *ctx, uint64_t id, const struct control_answer *a);
+	/* These two note it and no more: they come from anywhere, also from within control_flush(). */
+	void (*drained)(void *ctx);	/* all that waited for it has left */
+	void (*gone)(void *ctx);	/* it can answer no more; the server is no more. Not at control_free() */
+};
+struct control_server;			/* a connection that serves: part of it */
+/* The ctx with which the request's connection serves already; NULL: it does not. */
+void *control_serving(const struct control_request *r);
+/* NULL: the connection is gone. */
+struct control_server *control_serve(struct control_request *r, const struct control_server_ops *ops, void *ctx);
+/* Ask: `text` is the whole line without its end. Held back like replies. */
+void control_ask(struct control_server *s, const char *text, size_t len);
+size_t control_waiting(const struct control_server *s);	/* bytes that have not left */
 
 /* True: a flush has something to do (replies to release, connections to end). */
 bool control_has_output(const struct control *c);

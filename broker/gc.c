@@ -45,11 +45,24 @@ static int tell_importers(struct kernel *k, kref_t kref)
 	}
 }
 
+/* An object of the kernel's that is a service is never collected by count (G5); one that was is like any without owner. */
+static int is_service(struct kernel *k, kref_t kref, bool *yesp)
+{
+	const void *val;
+	uint8_t key[8];
+	size_t len;
+	int r;
+
+	r = store_get(k->store, T_SERVICE_OF, key, key_u64(key, kref.bits), &val, &len);
+	*yesp = r == 0;
+	return r < 0 ? error_trace(r) : 0;
+}
+
 static int examine_object(struct kernel *k, kref_t kref)
 {
 	struct row_object row;
 	endpoint_t e;
-	bool flagged, owned;
+	bool flagged, owned, service;
 	vref_t vref;
 	int r;
 
@@ -59,7 +72,10 @@ static int examine_object(struct kernel *k, kref_t kref)
 	e.bits = row.owner;
 	switch (object_owner(k, &row, NULL)) {
 	case OWNER_KERNEL:
-		return 0;	/* services are never collected by count (G5) */
+		r = is_service(k, kref, &service);
+		if (r < 0 || service)
+			return r;
+		break;
 	case OWNER_ALIVE:
 	case OWNER_SUSPENDED:
 		if (row.n_reachable)
@@ -82,7 +98,7 @@ static int examine_object(struct kernel *k, kref_t kref)
 		return tell_importers(k, kref);
 	/* The row goes with its last entry: while a sweep has not come by yet, the owner's entry is still there. */
 	owned = false;
-	if (row.owner) {
+	if (row.owner && row.owner != ENDPOINT_K.bits) {
 		r = clist_find_kref(k, e, kref, &vref, &flagged);
 		if (r < 0)
 			return r;
@@ -148,8 +164,9 @@ static int still_valid(struct kernel *k, endpoint_t e, enum gc_type type, kref_t
 		*validp = row.owner == e.bits && row.n_recognizable == 0;
 		break;
 	case GC_RETIRE_IMPORT:
+		/* The kernel keeps its services reachable (HOLD_SERVICE). */
 		*validp = row.owner != e.bits && row.n_reachable == 0 &&
-			  (owner == OWNER_NONE || owner == OWNER_TERMINATED);
+			  (owner == OWNER_NONE || owner == OWNER_TERMINATED || owner == OWNER_KERNEL);
 		break;
 	}
 	return 0;

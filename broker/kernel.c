@@ -116,7 +116,7 @@ int kernel_rollback(struct kernel *k)
 bool kernel_is_quiet(const struct kernel *k)
 {
 	return (!k->ready_first || (k->serial && k->n_in_flight)) && !k->sweeping && !k->cycling && !k->launch_work &&
-	       !k->service_work &&
+	       !k->service_work && !k->hosted_work &&
 	       !k->settled_calls.n && !k->want_processes;
 }
 

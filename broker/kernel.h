@@ -24,6 +24,9 @@ struct vat;
 struct launch;
 struct code_store;
 struct cycle_search;
+struct hosted;
+struct hosted_call;
+struct hosted_peer;
 
 /* A growing list of 64-bit numbers. */
 struct u64_list { uint64_t *v; size_t n, size; };
@@ -89,6 +92,10 @@ struct kernel {
 	uint64_t n_service_queue, mark_service_queue;	/* items in the queue of `k`: calls of services */
 	bool service_work;		/* some may not have begun */
 	uint64_t service_seq;		/* those with lesser numbers have begun; they wait for their answer */
+	struct hosted *hosted;		/* hosted.c: attached services, uthash by kref */
+	struct hosted_peer *hosted_peers;
+	struct hosted_call *hosted_calls, *hosted_lost;	/* uthash by seq; those that are to be rejected */
+	bool hosted_work;		/* hosted_pump has something to do */
 	struct settle_task *settle_first, *settle_last; /* promise.c: the worklist */
 	bool settling;
 	char illegal[200];		/* why a syscall is illegal, for the log */

@@ -134,19 +134,19 @@ static int name_by_hash(char **textp, const struct config_paths *paths, const ui
 	return 0;
 }
 
-static int check_services(struct kernel *k, const struct config *config, char error[CONFIG_ERROR_MAX])
+/* S1: one that is not for it does not exist for a subcluster. */
+static int check_services(struct kernel *k, char *const *services, size_t n, bool is_system, char *error, size_t size)
 {
+	struct row_service row;
 	size_t i;
 	int r;
 
-	for (i = 0; i < config->n_services; i++) {
-		kref_t ref;
-
-		r = service_find(k, config->services[i], &ref);
+	for (i = 0; i < n; i++) {
+		r = service_load(k, services[i], &row);
 		if (r < 0)
 			return r;
-		if (r > 0) {	/* S1 */
-			snprintf(error, CONFIG_ERROR_MAX, "services: there is no service \"%s\"", config->services[i]);
+		if (r > 0 || ((row.flags & SERVICE_F_SYSTEM_ONLY) && !is_system)) {
+			snprintf(error, size, "services: there is no service \"%s\"", services[i]);
 			return LAUNCH_E_REFUSED;
 		}
 	}
@@ -309,7 +309,7 @@ static int prepare_config(struct kernel *k, struct config *config, const struct 
 		snprintf(error, CONFIG_ERROR_MAX, "io: this version has no io channels");
 		return LAUNCH_E_REFUSED;
 	}
-	r = check_services(k, config, error);
+	r = check_services(k, config->services, config->n_services, false, error, CONFIG_ERROR_MAX);
 	if (r == 0)
 		r = check_parameters(k, config, error);
 	for (i = 0; r == 0 && i < config->n_vats; i++) {
@@ -478,6 +478,12 @@ int launch_vat_started(struct kernel *k, struct vat *v)
 	if (r)
 		return r < 0 ? r : kernel_corrupt("launch: no row");
 	r = check_roots(k, l);
+	if (r)
+		return r < 0 ? r : 0;
+	/* One may have been unregistered meanwhile. */
+	r = check_services(k, l->services, l->n_services, row.name[0], l->error, sizeof(l->error));
+	if (r > 0)
+		l->failed = k->launch_work = true;
 	if (r)
 		return r < 0 ? r : 0;
 	return queue_bootstrap(k, l, &row);

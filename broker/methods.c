@@ -5,10 +5,13 @@
 #include <time.h>
 
 #include "../lib/smallcaps.h"
+#include "hosted.h"
 #include "launch.h"
 #include "object.h"
 #include "promise.h"
+#include "queue.h"
 #include "router.h"
+#include "service.h"
 #include "spawn.h"
 #include "vat.h"
 
@@ -766,6 +769,139 @@ static int is_revoked(void *ctx, struct control_request *r, json_t *params, int 
 	return e < 0 ? e : 0;
 }
 
+/* --- services --------------------------------------------------------------------------------------------------------- */
+
+/* NULL: answered. */
+static const char *param_service(struct control_request *r, json_t *params)
+{
+	json_t *name = param(params, "name", 0);
+
+	if (json_is_string(name) && config_name_is_legal(json_string_value(name), json_string_length(name)))
+		return json_string_value(name);
+	refuse(r, "name: expected a name of 1 to 64 of A-Z a-z 0-9 . _ : -, not \".\" or \"..\"");
+	return NULL;
+}
+
+static int register_service(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	json_t *system_only = param(params, "systemOnly", 1);
+	char text[REF_TEXT_MAX];
+	const char *name = param_service(r, params);
+	kref_t ref;
+	int e;
+
+	(void)fds; (void)n_fds;
+	if (!name)
+		return 0;
+	if (system_only && !json_is_boolean(system_only))
+		return refuse(r, "systemOnly: expected true or false");
+	e = hosted_register(ctx, r, name, system_only ? json_is_true(system_only) : -1, &ref);
+	if (e == 0)
+		control_reply(r, json_pack("{ssss}", "name", name, "kref", kref_format(ref, text)));
+	return e < 0 ? e : 0;
+}
+
+static int unregister_service(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	const char *name = param_service(r, params);
+	int e;
+
+	(void)fds; (void)n_fds;
+	if (!name)
+		return 0;
+	e = hosted_unregister(ctx, r, name);
+	if (e == 0)
+		control_reply(r, json_object());
+	return e < 0 ? e : 0;
+}
+
+/* Calls in the queue of `k` by the object that they are for. */
+struct waiting { uint64_t kref; json_int_t n; UT_hash_handle hh; };
+
+static int count_calls(struct kernel *k, struct waiting **countsp)
+{
+	uint64_t seq = 0;
+	int r;
+
+	for (;; seq++) {
+		struct row_item row;
+		struct waiting *w;
+
+		r = queue_peek(k, ENDPOINT_K.bits, seq, &seq, &row);
+		if (r)
+			return r < 0 ? r : 0;
+		HASH_FIND(hh, *countsp, &row.target, sizeof(row.target), w);
+		if (!w) {
+			w = calloc(1, sizeof(*w));
+			if (!w)
+				return error_origin(ENOMEM);
+			w->kref = row.target;
+			HASH_ADD(hh, *countsp, kref, sizeof(w->kref), w);
+		}
+		w->n++;
+	}
+}
+
+static json_t *service_json(struct kernel *k, const char *name, size_t name_len, const struct row_service *row,
+			    struct waiting *counts)
+{
+	bool host = row->flags & SERVICE_F_HOST, io = row->flags & SERVICE_F_IO;
+	char text[REF_TEXT_MAX];
+	struct waiting *w;
+	json_t *s;
+
+	HASH_FIND(hh, counts, &row->kref, sizeof(row->kref), w);
+	s = json_pack("{ss#sssssbsI}", "name", name, (int)name_len, "kref", kref_format((kref_t){ row->kref }, text), "kind",
+		      io ? "io" : host ? "host" : "builtin", "systemOnly", (int)!!(row->flags & SERVICE_F_SYSTEM_ONLY),
+		      "waiting", w ? w->n : 0);
+	if (host && !io) {
+		json_object_set_new(s, "attached", json_boolean(hosted_is_attached(k, (kref_t){ row->kref })));
+		json_object_set_new(s, "uid", json_integer(row->uid));
+	}
+	return s;
+}
+
+static int collect_services(struct kernel *k, json_t *list, struct waiting *counts)
+{
+	const void *key, *val;
+	struct row_service row;
+	size_t key_len = 0, len;
+	uint8_t at[KEY_MAX];
+	int r;
+
+	for (;;) {
+		r = store_next(k->store, T_SERVICE, key_len ? at : NULL, key_len, !key_len, &key, &key_len, &val, &len);
+		if (r)
+			return r < 0 ? error_trace(r) : 0;
+		memcpy(at, key, key_len);
+		if (len != sizeof(row))
+			return kernel_corrupt("store: a service row is damaged");
+		memcpy(&row, val, sizeof(row));
+		json_array_append_new(list, service_json(k, (const char *)at, key_len, &row, counts));
+	}
+}
+
+static int list_services(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct waiting *counts = NULL, *w, *tmp;
+	json_t *list = json_array();
+	int e;
+
+	(void)params; (void)fds; (void)n_fds;
+	e = count_calls(ctx, &counts);
+	if (e >= 0)
+		e = collect_services(ctx, list, counts);
+	HASH_ITER(hh, counts, w, tmp) {
+		HASH_DEL(counts, w);
+		free(w);
+	}
+	if (e >= 0)
+		control_reply(r, json_pack("{so}", "services", list));
+	else
+		json_decref(list);
+	return e;
+}
+
 /* --- log ------------------------------------------------------------------------------------------------------------------- */
 
 static int collect_lines(struct kernel *k, struct vat *v, uint64_t after, json_t *lines, uint64_t *nextp)
@@ -886,6 +1022,9 @@ const struct control_method kernel_methods[] = {
 	{ "release", release_hold },
 	{ "revoke", revoke_object },
 	{ "isRevoked", is_revoked },
+	{ "registerService", register_service },
+	{ "unregisterService", unregister_service },
+	{ "listServices", list_services },
 	{ "getLog", get_log },
 	{ "shutdown", shut_down },
 	{ NULL, NULL },

@@ -165,6 +165,25 @@ int queue_head(struct kernel *k, uint64_t holder, uint64_t from, struct item *ip
 	return copy_item(get_be64((const uint8_t *)key + 8), val, len, ip);
 }
 
+int queue_peek(struct kernel *k, uint64_t holder, uint64_t from, uint64_t *seqp, struct row_item *rowp)
+{
+	const void *key, *val;
+	struct capdata value;
+	size_t key_len, len;
+	uint8_t at[16];
+	int r;
+
+	r = store_next(k->store, T_QUEUE, at, key_u64_u64(at, holder, from), true, &key, &key_len, &val, &len);
+	if (r < 0)
+		return error_trace(r);
+	if (r == STORE_NOT_FOUND || get_be64(key) != holder)
+		return QUEUE_E_EMPTY;
+	*seqp = get_be64((const uint8_t *)key + 8);
+	if (!row_item_read(val, len, rowp, &value))
+		return kernel_corrupt("store: queue item %llu is damaged", (unsigned long long)*seqp);
+	return 0;
+}
+
 int queue_notify(struct kernel *k, endpoint_t e, kref_t promise)
 {
 	struct item i = { .row = { .kind = ITEM_NOTIFY, .enqueued_us = now_realtime_us(), .target = promise.bits } };

@@ -29,6 +29,8 @@ int queue_remove(struct kernel *k, uint64_t holder, uint64_t seq);	/* must be th
 /* First item with a number >= from: owned copy in *ip. QUEUE_E_EMPTY. */
 int queue_head(struct kernel *k, uint64_t holder, uint64_t from, struct item *ip);
 int queue_get(struct kernel *k, uint64_t holder, uint64_t seq, struct item *ip);	/* this one; QUEUE_E_EMPTY */
+/* Only what and whose it is. QUEUE_E_EMPTY. */
+int queue_peek(struct kernel *k, uint64_t holder, uint64_t from, uint64_t *seqp, struct row_item *rowp);
 /* Queue a notify unless one is queued already (P4); quietly nothing for an endpoint that is gone (D5). */
 int queue_notify(struct kernel *k, endpoint_t e, kref_t promise);
 /* Take a notify item out with all it counts. */

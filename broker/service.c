@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "hosted.h"
 #include "launch.h"
 #include "object.h"
 #include "promise.h"
@@ -56,6 +57,18 @@ int service_make(struct kernel *k, const char *name, struct row_service *row)
 	return r < 0 ? error_trace(r) : kernel_hold(k, ref, HOLD_SERVICE, 0, 1);
 }
 
+int service_unmake(struct kernel *k, const char *name, const struct row_service *row)
+{
+	kref_t ref = { row->kref };
+	uint8_t key[8];
+	int r;
+
+	r = store_del(k->store, T_SERVICE, name, strlen(name));
+	if (r >= 0)
+		r = store_del(k->store, T_SERVICE_OF, key, key_u64(key, ref.bits));
+	return r < 0 ? error_trace(r) : kernel_hold(k, ref, HOLD_SERVICE, 0, -1);
+}
+
 int service_boot(struct kernel *k)
 {
 	size_t i;
@@ -73,8 +86,7 @@ int service_boot(struct kernel *k)
 	return r < 0 ? r : kernel_release(k);
 }
 
-/* The name and row of the service behind an object; SERVICE_E_UNKNOWN: there is none. */
-static int service_of(struct kernel *k, kref_t target, char **namep, struct row_service *row)
+int service_of(struct kernel *k, kref_t target, char **namep, struct row_service *row)
 {
 	_cleanup_free_ char *name = NULL;
 	const void *val;
@@ -98,7 +110,8 @@ static const struct service_class *class_of(const char *name, const struct row_s
 {
 	size_t i;
 
-	(void)row;
+	if (row->flags & SERVICE_F_HOST)
+		return &hosted_service;
 	for (i = 0; i < ARRAY_LEN(builtins); i++)
 		if (!strcmp(builtins[i]->name, name))
 			return builtins[i];
@@ -152,6 +165,14 @@ int service_reject(struct kernel *k, const struct item *i, const char *name, con
 	r = service_settle(k, i, true, &value);
 	smallcaps_deinit(&value);
 	return r;
+}
+
+int service_refuse(struct kernel *k, const struct item *i, enum kernel_code code, const char *detail)
+{
+	if (i->row.result)
+		return promise_reject(k, (kref_t){ i->row.result }, code, "%s", detail);
+	k->stats.n_dropped_sends++;	/* R2 */
+	return 0;
 }
 
 /* The first reference of the value that the outside may not name (C7); KREF_NONE: all is well. */
@@ -252,11 +273,8 @@ static int begin(struct kernel *k, const struct item *i)
 		return r;
 	if (r == 0)
 		class = class_of(name, &c.row);
-	if (!class && !i->row.result)
-		k->stats.n_dropped_sends++;	/* R2 */
 	if (!class)
-		return i->row.result ? promise_reject(k, (kref_t){ i->row.result }, CODE_SERVICE_UNAVAILABLE, "no such service")
-				     : SERVICE_DONE;
+		return service_refuse(k, i, CODE_SERVICE_UNAVAILABLE, "no such service");
 	if (!capdata_read(i->raw, i->len, &c.methargs))
 		return kernel_corrupt("queue: malformed item %" PRIu64, i->seq);
 	method = smallcaps_method(c.methargs.body, c.methargs.body_len);
@@ -267,10 +285,33 @@ static int begin(struct kernel *k, const struct item *i)
 	return class->begin(k, &c);
 }
 
+/* X1: an object may be revoked while calls of it wait. Inside a savepoint. */
+static int end_unroutable(struct kernel *k, const struct item *i, bool *endedp)
+{
+	struct route route;
+	int r;
+
+	r = router_route(k, (kref_t){ i->row.target }, (kref_t){ i->row.result }, false, &route);
+	*endedp = r >= 0 && route.kind != ROUTE_QUEUE;
+	if (!*endedp)
+		return r;
+	r = queue_remove(k, ENDPOINT_K.bits, i->seq);
+	return r < 0 ? r : router_refuse(k, i, &route);
+}
+
+int service_recheck(struct kernel *k, const struct item *i, bool *endedp)
+{
+	int r = kernel_savepoint(k);
+
+	if (r >= 0)
+		r = end_unroutable(k, i, endedp);
+	return r < 0 ? r : kernel_release(k);
+}
+
 int service_pump(struct kernel *k, bool *didp)
 {
 	_cleanup_(item_deinit) struct item i = ITEM_INIT;
-	struct route route;
+	bool ended = false;
 	int r;
 
 	*didp = false;
@@ -283,14 +324,10 @@ int service_pump(struct kernel *k, bool *didp)
 	}
 	*didp = true;
 	k->service_seq = i.seq + 1;
-	r = router_route(k, (kref_t){ i.row.target }, (kref_t){ i.row.result }, false, &route);	/* X1: it may be revoked */
+	r = kernel_savepoint(k);
 	if (r >= 0)
-		r = kernel_savepoint(k);
-	if (r >= 0 && route.kind != ROUTE_QUEUE) {
-		r = queue_remove(k, ENDPOINT_K.bits, i.seq);
-		if (r >= 0)
-			r = router_refuse(k, &i, &route);
-	} else if (r >= 0) {
+		r = end_unroutable(k, &i, &ended);
+	if (r >= 0 && !ended) {
 		r = begin(k, &i);
 		if (r == SERVICE_DONE)
 			r = queue_remove(k, ENDPOINT_K.bits, i.seq);

@@ -44,8 +44,12 @@ extern const struct service_class console_service;
 enum { SERVICE_E_UNKNOWN = 1, SERVICE_E_NO_CALL = 2 };
 int service_find(struct kernel *k, const char *name, kref_t *refp);
 int service_load(struct kernel *k, const char *name, struct row_service *rowp);	/* SERVICE_E_UNKNOWN */
+/* The name (malloc'd) and row of the service behind an object; SERVICE_E_UNKNOWN: there is none. */
+int service_of(struct kernel *k, kref_t target, char **namep, struct row_service *row);
 /* Inside a savepoint; `row.kref` is set here. The name is free. */
 int service_make(struct kernel *k, const char *name, struct row_service *row);
+/* The same undone: what is left is an object of the kernel's that nobody serves (Gn). */
+int service_unmake(struct kernel *k, const char *name, const struct row_service *row);
 /* At boot: make what is missing. */
 int service_boot(struct kernel *k);
 
@@ -59,6 +63,12 @@ int service_pump(struct kernel *k, bool *didp);
 int service_settle(struct kernel *k, const struct item *i, bool rejected, const struct smallcaps *value);
 int service_settle_text(struct kernel *k, const struct item *i, const char *body);	/* fulfilled; a body without slots */
 int service_reject(struct kernel *k, const struct item *i, const char *name, const char *message);	/* with an Error of ours */
+int service_refuse(struct kernel *k, const struct item *i, enum kernel_code code, const char *detail);	/* with one of R1 */
+/*
+ * A call that waited is carried out now: is it still to be (X1)? True in *endedp: no, it is rejected and gone. From anywhere
+ * outside a savepoint.
+ */
+int service_recheck(struct kernel *k, const struct item *i, bool *endedp);
 /*
  * Answer a call that waits, from anywhere outside a savepoint. References in the value that nothing reaches any more (C7)
  * make it a rejection OBJECT_DELETED. SERVICE_E_NO_CALL: it is not there any more.

@@ -340,7 +340,11 @@ char *smallcaps_method(const void *body, size_t body_len)
 	if (!p || jtext_kind(p) != '[')
 		return NULL;
 	p = jtext_enter(p);
-	return p ? plain_string(p) : NULL;
+	if (!p || jtext_kind(p) != '"')
+		return NULL;
+	size_t len = 0;
+	_cleanup_free_ char *raw = raw_string(p, &len);
+	return raw && strlen(raw) == len ? plain_string(p) : NULL;
 }
 
 /* --- values for programs ---------------------------------------------------------------------------- */

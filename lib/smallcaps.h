@@ -38,7 +38,7 @@ char *smallcaps_render(const void *body, size_t body_len, const uint64_t *slots,
 
 /* If the body is an Error: its name and message (malloc'd, unescaped), true. */
 bool smallcaps_read_error(const void *body, size_t body_len, char **namep, char **messagep);
-/* If the body is methargs with a string method: that method's name (malloc'd, not escaped), else NULL. */
+/* If the body is methargs with a string method: that method's name (malloc'd, not escaped; without NUL), else NULL. */
 char *smallcaps_method(const void *body, size_t body_len);
 
 /*

@@ -9,6 +9,7 @@
 #include "../../broker/boot.h"
 #include "../../broker/clist.h"
 #include "../../broker/cycle.h"
+#include "../../broker/hosted.h"
 #include "../../broker/launch.h"
 #include "../../broker/methods.h"
 #include "../../broker/object.h"
@@ -46,6 +47,57 @@ void control_error(struct control_request *r, int code, const char *name, const 
 	vsnprintf(r->text + n, sizeof(r->text) - n, fmt, ap);
 	va_end(ap);
 }
+
+bool control_request_peer(const struct control_request *r, struct ucred *peerp)
+{
+	*peerp = (struct ucred){.uid = r->host ? r->host->uid : 0};
+	return r->host;
+}
+
+void *control_serving(const struct control_request *r) { return r->host ? r->host->ctx : NULL; }
+
+struct control_server *control_serve(struct control_request *r, const struct control_server_ops *ops,
+                                     void *ctx)
+{
+	if (!r->host)
+		return NULL;
+	assert_null(r->host->ctx);
+	r->host->ops = ops;
+	r->host->ctx = ctx;
+	return r->host;
+}
+
+/* What a played program is asked: read by next_ask(). */
+void control_ask(struct control_server *s, const char *text, size_t len)
+{
+	assert_non_null(s->ctx);
+	assert_true(s->n_asks < ARRAY_LEN(s->asks));
+	s->asks[s->n_asks] = strndup(text, len);
+	assert_int_equal(strlen(s->asks[s->n_asks++]), len);
+}
+
+struct control_server *program(uid_t uid)
+{
+	struct control_server *p = calloc(1, sizeof(*p));
+
+	assert_non_null(p);
+	*p = (struct control_server){.uid = uid, .next = world->programs};
+	return world->programs = p;
+}
+
+static void programs_free(void)
+{
+	struct control_server *p;
+
+	while ((p = world->programs)) {
+		world->programs = p->next;
+		while (p->n_asks)
+			free(p->asks[--p->n_asks]);
+		free(p);
+	}
+}
+
+size_t control_waiting(const struct control_server *s) { return s->waiting; }
 
 int vat_answer_watches(struct kernel *k, struct vat *v)
 {
@@ -132,6 +184,7 @@ void world_step(void)
 	do
 		must(service_pump(k, &more));
 	while (more);
+	must(hosted_pump(k));
 	must(kernel_tell_callers(k));
 	must(launch_pump(k));
 	must(crank_prepare_ready(k));
@@ -146,7 +199,7 @@ static bool is_quiet(void)
 	struct kernel *k = &world->k;
 	struct vat *v, *tmp;
 
-	if (k->ready_first || k->sweeping || k->cycling || k->launch_work || k->settled_calls.n)
+	if (k->ready_first || k->sweeping || k->cycling || k->launch_work || k->hosted_work || k->settled_calls.n)
 		return false;
 	HASH_ITER(hh, k->vats, v, tmp)
 	{
@@ -238,6 +291,7 @@ static void close_kernel(void)
 		if (!c->ctx)
 			free(c); /* ours; a launch's own is part of it */
 	}
+	hosted_deinit(k);
 	launch_deinit(k);
 	k->store = store_free(k->store);
 	loop_deinit(&k->loop);
@@ -264,6 +318,7 @@ void world_close(void)
 	if (!world)
 		return;
 	close_kernel();
+	programs_free();
 	u64_list_deinit(&world->host_settled);
 	free(world);
 	world = NULL;
@@ -361,14 +416,18 @@ void cluster_begin(const char *letters, const char *extra)
 	for (i = 0; letters[i]; i++)
 		n += snprintf(text + n, sizeof(text) - n, "%s\"%c\":{\"program\":\"sha256:%s\"%s}",
 		              i ? "," : "", letters[i], zeros, extra);
-	snprintf(text + n, sizeof(text) - n, "},\"services\":[\"console\"]}");
+	snprintf(text + n, sizeof(text) - n, "},\"services\":%s}",
+	         world->services ? world->services : "[\"console\"]");
 	json = json_loads(text, 0, NULL);
 	assert_non_null(json);
 	if (config_parse(json, &config, error))
 		fail_msg("%s", error);
 	world->request = (struct control_request){0};
-	if (launch_begin(&world->k, config, json, &paths, NULL, NULL, &world->request, error))
-		fail_msg("%s", error);
+	if (launch_begin(&world->k, config, json, &paths, NULL, NULL, &world->request, error)) {
+		if (!world->services)
+			fail_msg("%s", error);
+		snprintf(world->request.text, sizeof(world->request.text), "[-] %s", error);
+	}
 	json_decref(json);
 }
 

@@ -46,10 +46,21 @@ struct raw {
 	char *pending; /* the random test: a delivery that was read and not answered */
 };
 
+/* A played program outside that serves: a connection. */
+struct control_server {
+	struct control_server *next;
+	uid_t uid;
+	const struct control_server_ops *ops;
+	void *ctx; /* NULL: it does not serve yet, or any more */
+	char *asks[1000]; /* lines */
+	size_t n_asks, n_read, waiting;
+};
+
 /* A played request: what it was answered with. */
 struct control_request {
 	bool answered;
 	char text[1000];
+	struct control_server *host; /* its connection; NULL: gone */
 };
 
 struct world {
@@ -61,6 +72,8 @@ struct world {
 	const char *fail_starts;        /* it cannot: why */
 	struct control_request request; /* of the last launch or termination */
 	struct u64_list host_settled;   /* krefs of host calls that settled, in order */
+	struct control_server *programs;
+	const char *services;           /* JSON: what the next cluster asks for; NULL: ["console"] */
 	bool no_check, no_keep;         /* do not recount; do not pin what host calls settled with */
 };
 extern struct world *world;
@@ -72,6 +85,8 @@ void world_run(void);          /* until nothing moves; commit; check */
 void world_step(void);         /* one round, no commit unless a process waits for it */
 void world_commit(void);       /* and check */
 size_t world_check(bool show); /* lines that the checker reports */
+
+struct control_server *program(uid_t uid); /* the world's; freed with it */
 
 /* Vats by name. */
 struct vat *vat_named(const char *name);

@@ -29,6 +29,9 @@ static struct fixture {
 	int kept_fd;
 	int n_fds_before;
 	bool flush_by_hand;
+	struct control_server *server;
+	char answers[400];	/* of whom serves, as text */
+	unsigned n_drained, n_lost;
 } f;
 
 /* --- methods ---------------------------------------------------------------------------------------------- */
@@ -134,9 +137,47 @@ static int do_peer(void *ctx, struct control_request *r, json_t *params, int *fd
 	return 0;
 }
 
+static int on_answer(void *ctx, uint64_t id, const struct control_answer *a)
+{
+	char *result = a->result ? json_dumps(a->result, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+	size_t n = strlen(f.answers);
+
+	assert_ptr_equal(ctx, &f.server);
+	assert_int_equal(!!a->result + !!a->error + !!a->malformed, 1);
+	snprintf(f.answers + n, sizeof(f.answers) - n, "%llu %s%s%s;", (unsigned long long)id, result ? result : "",
+		 a->error ? a->error : "", a->malformed ? "malformed" : "");
+	free(result);
+	return id < 10 ? 0 : CONTROL_E_NO_REQUEST;
+}
+
+static void on_drained(void *ctx)
+{
+	assert_ptr_equal(ctx, &f.server);
+	f.n_drained++;
+}
+
+static void on_lost(void *ctx)
+{
+	assert_ptr_equal(ctx, &f.server);
+	f.n_lost++;
+	f.server = NULL;
+}
+
+static int do_serve(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	static const struct control_server_ops ops = { on_answer, on_drained, on_lost };
+
+	assert_null(control_serving(r));
+	f.server = control_serve(r, &ops, &f.server);
+	assert_non_null(f.server);
+	assert_ptr_equal(control_serving(r), &f.server);
+	return do_echo(ctx, r, params, fds, n_fds);
+}
+
 static const struct control_method methods[] = {
 	{ "echo", do_echo }, { "later", do_later }, { "count", do_count }, { "fds", do_fds }, { "take", do_take },
-	{ "big", do_big }, { "fail", do_fail }, { "nothing", do_nothing }, { "peer", do_peer }, { NULL, NULL },
+	{ "big", do_big }, { "fail", do_fail }, { "nothing", do_nothing }, { "peer", do_peer },
+	{ "serve", do_serve }, { NULL, NULL },
 };
 
 /* --- fixture ---------------------------------------------------------------------------------------------- */
@@ -1121,6 +1162,145 @@ static void test_noise(void **state)	/* L1 */
 	expect_alive();
 }
 
+/* --- connections that serve ----------------------------------------------------------------------------------- */
+
+static int serving_client(void)
+{
+	int fd = client_new();
+
+	client_line(fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"serve\"}");
+	expect_reply(fd, "{\"id\":1,\"jsonrpc\":\"2.0\",\"result\":null}");
+	return fd;
+}
+
+static void ask(const char *text)
+{
+	control_ask(f.server, text, strlen(text));
+}
+
+/* One that is asked and answers, and asks and is answered, all over one connection. */
+static void test_serving(void **state)
+{
+	char line[100] = "";
+	int fd = serving_client();
+
+	(void)state;
+	f.flush_by_hand = true;
+	ask("{\"id\":5}");
+	serve_all();
+	assert_int_equal(recv(fd, line, sizeof(line), 0), -1);	/* not before what it speaks of is committed */
+	assert_int_equal(control_waiting(f.server), 9);
+	f.n_drained = 0;
+	assert_int_equal(control_flush(f.control), 0);
+	assert_int_equal(f.n_drained, 1);
+	f.flush_by_hand = false;
+	assert_int_equal(recv(fd, line, sizeof(line), 0), 9);
+	assert_string_equal(line, "{\"id\":5}\n");
+	client_line(fd, "{\"jsonrpc\":\"2.0\",\"id\":5,\"result\":{\"a\":null}}");
+	client_line(fd, "{\"jsonrpc\":\"2.0\",\"id\":0,\"error\":{\"code\":7,\"message\":\"no\",\"data\":1}}");
+	client_line(fd, "{\"jsonrpc\":\"2.0\",\"id\":9,\"method\":\"echo\",\"params\":[2]}");
+	expect_reply(fd, "{\"id\":9,\"jsonrpc\":\"2.0\",\"result\":[2]}");
+	assert_string_equal(f.answers, "5 {\"a\":null};0 no;");
+	assert_int_equal(f.n_lost, 0);
+	close(fd);
+	serve_all();
+	assert_int_equal(f.n_lost, 1);
+}
+
+/* L1: answers to nothing, and what is no answer: an error each, and the connection goes on */
+static void test_wrong_answers(void **state)
+{
+	static const struct { const char *text, *words, *seen; } wrong[] = {
+		{ "\"id\":10,\"result\":1", "no request 10 waits", "10 1;" },
+		{ "\"id\":-1,\"result\":1", "no request -1 waits", "" },
+		{ "\"id\":\"5\",\"result\":1", "id: expected", "" },
+		{ "\"result\":1", "id: expected", "" },
+		{ "\"id\":1,\"result\":1,\"error\":{\"code\":1,\"message\":\"\"}", "not both", "1 malformed;" },
+		{ "\"id\":1,\"error\":1", "error: expected an object", "1 malformed;" },
+		{ "\"id\":1,\"error\":{}", "error.code", "1 malformed;" },
+		{ "\"id\":1,\"error\":{\"code\":1.5,\"message\":\"\"}", "error.code", "1 malformed;" },
+		{ "\"id\":1,\"error\":{\"code\":1,\"message\":1}", "error.message", "1 malformed;" },
+	};
+	int fd = serving_client(), other = client_new();
+	char line[200];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		f.answers[0] = 0;
+		snprintf(line, sizeof(line), "{\"jsonrpc\":\"2.0\",%s}", wrong[i].text);
+		client_line(fd, line);
+		expect_error(fd, CONTROL_INVALID_REQUEST, wrong[i].words);
+		assert_string_equal(f.answers, wrong[i].seen);
+	}
+	f.answers[0] = 0;
+	client_line(fd, "{\"id\":1,\"result\":1}");
+	expect_error(fd, CONTROL_INVALID_REQUEST, "jsonrpc");
+	client_line(other, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":1}");	/* nobody asked it */
+	expect_error(other, CONTROL_INVALID_REQUEST, "no request 1 waits");
+	assert_string_equal(f.answers, "1 malformed;");
+	close(fd);
+	close(other);
+	serve_all();
+}
+
+/* Whatever keeps it from answering, or from being asked, ends its service once; what it said before counts. */
+static void test_serving_ends(void **state)
+{
+	static const char answer[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":1}";
+	int fd;
+
+	(void)state;
+	fd = serving_client();		/* half-closed: with a reply of its own still to come */
+	client_line(fd, "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"later\"}");
+	client_line(fd, answer);
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	serve_all();
+	assert_string_equal(f.answers, "1 1;");
+	assert_int_equal(f.n_lost, 1);
+	control_reply(f.later[0], json_integer(7));
+	expect_reply(fd, "{\"id\":2,\"jsonrpc\":\"2.0\",\"result\":7}");
+	expect_end(fd);
+
+	fd = serving_client();		/* it reads no more: found out when it is asked */
+	client_line(fd, answer);
+	assert_int_equal(shutdown(fd, SHUT_RD), 0);
+	ask("{}");
+	assert_int_equal(control_flush(f.control), 0);
+	serve_all();
+	assert_string_equal(f.answers, "1 1;1 1;");
+	assert_int_equal(f.n_lost, 2);
+	close(fd);
+
+	fd = serving_client();		/* a line without end */
+	for (size_t n = 0; n <= CONTROL_MAX_REQUEST && f.server; n += strlen(answer))
+		client_send(fd, answer, strlen(answer));
+	serve_all();
+	assert_int_equal(f.n_lost, 3);
+	close(fd);
+	serve_all();
+	expect_alive();
+}
+
+/* One that never reads is given up when too much waits for it, as anybody is. */
+static void test_serving_deaf(void **state)
+{
+	char *text = malloc(1u << 20);
+	int fd = serving_client();
+
+	(void)state;
+	assert_non_null(text);
+	memset(text, 'x', 1u << 20);
+	for (unsigned i = 0; i < 70 && f.server; i++) {
+		control_ask(f.server, text, 1u << 20);
+		serve();
+	}
+	serve_all();
+	assert_int_equal(f.n_lost, 1);
+	free(text);
+	close(fd);
+	expect_alive();
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -1132,7 +1312,8 @@ int main(void)
 		T(test_deep_nesting), T(test_pending), T(test_never_reads), T(test_slow_reader), T(test_fds),
 		T(test_fds_find_their_request), T(test_taken_fd), T(test_fds_are_closed), T(test_many_fds),
 		T(test_sockets_in_sockets), T(test_fds_do_not_fit), T(test_many_connections), T(test_no_descriptors),
-		T(test_vanishing_clients), T(test_noise),
+		T(test_vanishing_clients), T(test_noise), T(test_serving), T(test_wrong_answers), T(test_serving_ends),
+		T(test_serving_deaf),
 	};
 
 	json_object_seed(1);

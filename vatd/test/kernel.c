@@ -11,6 +11,7 @@
 #include "../../broker/boot.h"
 #include "../../broker/clist.h"
 #include "../../broker/cycle.h"
+#include "../../broker/hosted.h"
 #include "../../broker/launch.h"
 #include "../../broker/methods.h"
 #include "../../broker/service.h"
@@ -97,6 +98,41 @@ void control_request_on_gone(struct control_request *r, void (*fn)(void *arg), v
 	(void)arg;
 }
 
+/* Nobody serves here: no request has a connection. */
+bool control_request_peer(const struct control_request *r, struct ucred *peerp)
+{
+	(void)r;
+	(void)peerp;
+	return false;
+}
+
+void *control_serving(const struct control_request *r)
+{
+	(void)r;
+	return NULL;
+}
+
+struct control_server *control_serve(struct control_request *r, const struct control_server_ops *ops, void *ctx)
+{
+	(void)r;
+	(void)ops;
+	(void)ctx;
+	return NULL;
+}
+
+void control_ask(struct control_server *s, const char *text, size_t len)
+{
+	(void)s;
+	(void)text;
+	(void)len;
+}
+
+size_t control_waiting(const struct control_server *s)
+{
+	(void)s;
+	return 0;
+}
+
 static struct control_request *request(struct kit *kit, const char *name, json_t *params)
 {
 	struct control_request *r = must_have(calloc(1, sizeof(*r)));
@@ -173,6 +209,7 @@ void kit_step(struct kit *kit)
 	do
 		must(service_pump(k, &more));
 	while (more);
+	must(hosted_pump(k));
 	must(kernel_tell_callers(k));
 	must(launch_pump(k));
 	must(crank_prepare_ready(k));
@@ -186,7 +223,7 @@ bool kit_is_quiet(struct kit *kit)
 	struct kernel *k = &kit->k;
 	struct vat *v, *tmp;
 
-	if (k->ready_first || k->sweeping || k->cycling || k->launch_work || k->settled_calls.n || k->want_processes)
+	if (k->ready_first || k->sweeping || k->cycling || k->launch_work || k->hosted_work || k->settled_calls.n || k->want_processes)
 		return false;
 	HASH_ITER(hh, k->vats, v, tmp) {
 		struct pollfd p = { .fd = v->channel.source.fd, .events = POLLIN };
@@ -287,6 +324,7 @@ struct kit *kit_free(struct kit *kit)
 		HASH_DEL(k->calls, c);
 		methods_forget_call(c);
 	}
+	hosted_deinit(k);
 	launch_deinit(k);
 	cycle_deinit(k);
 	k->store = store_free(k->store);
