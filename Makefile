@@ -126,8 +126,13 @@ KERNEL := broker/boot.c broker/kernel.c broker/loop.c broker/channel.c broker/tr
 	$(LIB_WIRE) $(LIB_JSON) $(LIB_CONFIG) $(STORE)
 KERNEL_TESTS := $(patsubst %,test_kernel_%,route promise cycle syscall life gc ahead random hosted)
 UNIT_TESTS += $(KERNEL_TESTS)
-$(foreach t,$(KERNEL_TESTS),$(eval LINK_$(t) := tests/unit/kernel_harness.c $(LIB_CHECK) $(KERNEL)))
+$(foreach t,$(KERNEL_TESTS),$(eval LINK_$(t) := tests/unit/kernel_harness.c tests/runner/words.c $(LIB_CHECK) $(KERNEL)))
 $(foreach t,$(KERNEL_TESTS),$(eval LIBS_$(t) := -llmdb -ljansson -lmd -lpthread))
+
+# The scenario runner plays everything around the broker, which is a process or in it.
+SCENARIO := $(patsubst %,tests/runner/%.c,main runner script words backend actors links tables steps ending)
+SCENARIO_BROKER := $(filter-out broker/main.c broker/options.c broker/uidblock.c broker/instance.c broker/spawner.c broker/jail.c \
+	broker/fsmount.c,$(CAPSTAND)) $(LIB_READER) $(LIB_CHECK)
 
 # The spawner's tests run real vats: capstan-vatd and a probe without a library.
 UNIT_TESTS += test_options test_uidblock test_instance test_spawner test_code test_lease
@@ -274,7 +279,7 @@ $(B)/vats/vat_probe: tests/vats/vat_probe.c vatd/stage.h Makefile
 $(B)/unit/test_spawner: $(BIN)/capstan-vatd $(B)/vats/vat_probe
 
 # Unit tests: LINK_<name> lists the sources, LIBS_<name> the libraries.
-unit: $(patsubst %,$(B)/unit/%,$(UNIT_TESTS))
+unit: $(patsubst %,$(B)/unit/%,$(UNIT_TESTS)) $(B)/tests/scenario
 .SECONDEXPANSION:
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $$(call obj,$$(LINK_$$*)) Makefile
 	@mkdir -p $(@D)
@@ -304,6 +309,14 @@ wire-example: $(B)/make_wire_example
 	@$<
 fuzz-%: $(B)/fuzz/fuzz_%
 	@mkdir -p $(B)/fuzz/work-$* && $< -max_total_time=$(FUZZ_SECONDS) -max_len=4096 $(B)/fuzz/work-$* tests/corpus/$*
+
+# One scenario, told step by step: make scenario S=tests/scenarios/…
+$(B)/tests/scenario: $(call obj,$(SCENARIO) $(SCENARIO_BROKER)) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -llmdb -ljansson -lmd -lpthread
+.PHONY: scenario
+scenario: $(B)/tests/scenario $(BIN)/capstand
+	@$< -v -j1 $(S)
 
 # Small programs of the tests themselves: deadlines, waiting for events, clients and killers by hand.
 HELPERS := within await rpc storm

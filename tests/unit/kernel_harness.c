@@ -18,6 +18,7 @@
 #include "../../broker/service.h"
 #include "../../broker/sweep.h"
 #include "../../lib/check.h"
+#include "../runner/words.h"
 
 struct world *world;
 
@@ -465,229 +466,15 @@ void cluster(const char *letters)
 
 uint64_t subcluster_of(const char *name) { return vat_named(name)->row.subcluster; }
 
-/* --- words to frames ------------------------------------------------------------------------------------ */
-
-#define WORDS_SLOTS 12000u
-
-/* A cursor over the words of one syscall. */
-struct words {
-	char buf[300000];
-	char *at;
-};
-
-static char *word(struct words *w)
-{
-	char *start = w->at;
-
-	while (*start == ' ')
-		start++;
-	if (!*start)
-		return NULL;
-	w->at = start + strcspn(start, " ");
-	if (*w->at)
-		*w->at++ = '\0';
-	return start;
-}
-
-static char *need(struct words *w)
-{
-	char *s = word(w);
-
-	if (!s)
-		fail_msg("the test's syscall ends too early");
-	return s;
-}
-
-static size_t slots(struct words *w, uint64_t *out)
-{
-	size_t n = 0;
-	char *end = NULL, *rest;
-
-	while (*w->at == ' ')
-		w->at++;
-	if (*w->at == '[')
-		end = strchr(w->at, ']');
-	if (!end)
-		fail_msg("the test's syscall lacks its slots: %s", w->at);
-	*end = '\0';
-	rest = end + 1;
-	w->at++;
-	for (char *s; (s = word(w)); n++) {
-		assert_true(n < WORDS_SLOTS);
-		out[n] = vref(s).bits;
-	}
-	w->at = rest;
-	return n;
-}
-
-static void put_refs(struct wire_buf *b, struct words *w)
-{
-	static uint64_t refs[WORDS_SLOTS];
-	size_t n = 0, i;
-
-	for (char *s; (s = word(w)); n++)
-		refs[n] = vref(s).bits;
-	wire_u32(b, n);
-	wire_u32(b, 0);
-	for (i = 0; i < n; i++)
-		wire_u64(b, refs[i]);
-}
-
-static void put_resolutions(struct wire_buf *b, struct words *w)
-{
-	static uint64_t s[WORDS_SLOTS];
-	size_t at = b->len;
-	uint32_t n = 0;
-	char *p;
-
-	wire_u32(b, 0);
-	wire_u32(b, 0);
-	while ((p = word(w))) {
-		char *kind = need(w), *body = need(w);
-		uint32_t flags = !strcmp(kind, "ref")    ? WIRE_R_REF
-		                 : !strcmp(kind, "rej")  ? WIRE_R_REJECTED
-		                 : !strcmp(kind, "krej") ? WIRE_R_REJECTED | WIRE_R_KERNEL
-		                                         : 0;
-		size_t n_slots = slots(w, s);
-
-		wire_put_resolution(b, vref(p), flags, body, strlen(body), s, n_slots);
-		n++;
-		if (*w->at == ';')
-			w->at++;
-	}
-	if (!b->error)
-		memcpy(b->data + at, &n, 4);
-}
-
-static void put_send(struct wire_buf *b, struct words *w)
-{
-	static uint64_t s[WORDS_SLOTS];
-	char *target = need(w), *body = need(w);
-	size_t n = slots(w, s);
-	char *result = need(w);
-
-	wire_u64(b, vref(target).bits);
-	wire_u64(b, strcmp(result, "-") ? vref(result).bits : 0);
-	wire_put_capdata(b, body, strlen(body), s, n);
-}
-
-static void put_exit(struct wire_buf *b, struct words *w)
-{
-	static uint64_t s[WORDS_SLOTS];
-	char *body = need(w);
-	size_t n = slots(w, s);
-
-	wire_put_capdata(b, body, strlen(body), s, n);
-}
-
-static void put_text(struct wire_buf *b, const char *text)
-{
-	wire_put_bytes(b, text, text ? strlen(text) : 0);
-}
-
-static const struct {
-	const char *name;
-	enum wire_type type;
-} syscall_names[] = {
-    {"send", WIRE_SEND},
-    {"subscribe", WIRE_SUBSCRIBE},
-    {"resolve", WIRE_RESOLVE},
-    {"exit", WIRE_EXIT},
-    {"drop", WIRE_DROP_IMPORTS},
-    {"retimp", WIRE_RETIRE_IMPORTS_SYS},
-    {"retexp", WIRE_RETIRE_EXPORTS_SYS},
-    {"abandon", WIRE_ABANDON_EXPORTS},
-    {"set", WIRE_VATSTORE_SET},
-    {"del", WIRE_VATSTORE_DELETE},
-    {"get", WIRE_VATSTORE_GET},
-    {"next", WIRE_VATSTORE_GET_NEXT_KEY},
-    {"clist", WIRE_CLIST_GET_NEXT},
-    {"done", WIRE_DONE},
-    {"error", WIRE_DONE},
-    {"wakeme", WIRE_WAKE_ME},
-    {"log", WIRE_LOG},
-    {"hello", WIRE_HELLO},
-};
-
-static void put_body(struct wire_buf *b, enum wire_type type, bool error, struct words *w)
-{
-	char *s;
-
-	switch (type) {
-	case WIRE_SEND:
-		put_send(b, w);
-		break;
-	case WIRE_SUBSCRIBE:
-		wire_u64(b, vref(need(w)).bits);
-		break;
-	case WIRE_RESOLVE:
-		put_resolutions(b, w);
-		break;
-	case WIRE_EXIT:
-		put_exit(b, w);
-		break;
-	case WIRE_VATSTORE_SET:
-		put_text(b, need(w));
-		put_text(b, word(w));
-		break;
-	case WIRE_VATSTORE_DELETE:
-	case WIRE_VATSTORE_GET:
-		put_text(b, need(w));
-		break;
-	case WIRE_VATSTORE_GET_NEXT_KEY:
-		put_text(b, word(w));
-		break;
-	case WIRE_CLIST_GET_NEXT:
-		s = word(w);
-		wire_u64(b, s ? vref(s).bits : VREF_NONE.bits);
-		break;
-	case WIRE_DONE:
-		put_text(b, error ? w->at : NULL);
-		break;
-	case WIRE_LOG:
-		wire_u32(b, 1);
-		wire_u32(b, 0);
-		put_text(b, w->at);
-		break;
-	case WIRE_HELLO:
-		wire_u32(b, atoi(need(w)));
-		s = word(w);
-		wire_u32(b, s ? atoi(s) : 1);
-		break;
-	case WIRE_WAKE_ME:
-		break;
-	default:
-		put_refs(b, w);
-	}
-}
+/* --- frames --------------------------------------------------------------------------------------------- */
 
 bool syscall_encode(struct wire_buf *b, uint64_t delivery, const char *text)
 {
-	static struct words w;
-	bool error, out_of_crank;
-	uint16_t flags = 0;
-	char *name;
-	size_t i;
+	char error[WORDS_ERROR_MAX];
 
-	assert_true(strlen(text) < sizeof(w.buf));
-	strcpy(w.buf, text);
-	w.at = w.buf;
-	name = need(&w);
-	for (i = 0; i < ARRAY_LEN(syscall_names); i++)
-		if (!strcmp(name, syscall_names[i].name))
-			break;
-	if (i == ARRAY_LEN(syscall_names))
-		fail_msg("unknown syscall in the test: %s", name);
-	error = !strcmp(name, "error");
-	if (syscall_names[i].type == WIRE_EXIT)
-		flags = !strcmp(need(&w), "fail") ? WIRE_F_FAILURE : 0;
-	if (error)
-		flags = WIRE_F_ERROR;
-	out_of_crank = syscall_names[i].type >= WIRE_HELLO;
-	wire_begin(b, syscall_names[i].type, flags, out_of_crank ? 0 : delivery);
-	put_body(b, syscall_names[i].type, error, &w);
-	wire_end(b);
-	return !b->error;
+	if (!words_encode(b, delivery, text, error))
+		fail_msg("in the test's \"%.200s\": %s", text, error);
+	return true;
 }
 
 static void send_packet(struct raw *r, const void *data, size_t len)
@@ -792,85 +579,6 @@ void play(const char *name, ...)
 	world_run();
 }
 
-/* --- frames to words ------------------------------------------------------------------------------------ */
-
-static void print_ref(FILE *f, vref_t v)
-{
-	char text[REF_TEXT_MAX];
-
-	fputs(vref_is_none(v) ? "-" : vref_format(v, text), f);
-}
-
-static void print_capdata(FILE *f, const struct wire_capdata *c)
-{
-	uint32_t i;
-
-	fprintf(f, "%.*s [", (int)c->body.len, (const char *)c->body.data);
-	for (i = 0; i < c->n_slots; i++) {
-		fputs(i ? " " : "", f);
-		print_ref(f, wire_slot(c, i));
-	}
-	fputs("]", f);
-}
-
-static const char *kind_text(uint32_t flags)
-{
-	if (flags & WIRE_R_REJECTED)
-		return flags & WIRE_R_KERNEL ? "krej" : "rej";
-	return flags & WIRE_R_REF ? "ref" : "data";
-}
-
-static void print_frame(FILE *f, const struct wire_frame *fr)
-{
-	const uint8_t *pos = fr->list.first;
-	struct wire_resolution res;
-	uint32_t i;
-
-	fprintf(f, "%s", wire_type_name(fr->type));
-	switch (fr->type) {
-	case WIRE_START_VAT:
-		fputs(" ", f);
-		print_capdata(f, &fr->capdata);
-		break;
-	case WIRE_MESSAGE:
-		fputs(" ", f);
-		print_ref(f, fr->message.target);
-		fputs(" ", f);
-		print_capdata(f, &fr->message.methargs);
-		fputs(" ", f);
-		print_ref(f, fr->message.result);
-		break;
-	case WIRE_NOTIFY:
-		for (i = 0; i < fr->list.count; i++) {
-			pos = wire_next_resolution(pos, &res);
-			fputs(i ? "; " : " ", f);
-			print_ref(f, res.promise);
-			fprintf(f, " %s ", kind_text(res.flags));
-			print_capdata(f, &res.value);
-		}
-		break;
-	case WIRE_DROP_EXPORTS:
-	case WIRE_RETIRE_EXPORTS:
-	case WIRE_RETIRE_IMPORTS:
-		for (i = 0; i < fr->list.count; i++) {
-			fputs(" ", f);
-			print_ref(f, wire_ref(fr, i));
-		}
-		break;
-	case WIRE_STORE_VALUE:
-		fprintf(f, " %s ",
-		        fr->flags & WIRE_F_REACHABLE ? "reachable"
-		        : fr->flags & WIRE_F_FOUND   ? "found"
-		                                     : "none");
-		print_ref(f, fr->store.ref);
-		fprintf(f, " '%.*s' '%.*s'", (int)fr->store.key.len, (const char *)fr->store.key.data,
-		        (int)fr->store.value.len, (const char *)fr->store.value.data);
-		break;
-	default:
-		break;
-	}
-}
-
 static bool read_packet(struct raw *r)
 {
 	static uint8_t packet[WIRE_MAX_PACKET];
@@ -918,7 +626,7 @@ static bool read_frame(struct raw *r, struct heard *h, bool *answerp)
 	*h = (struct heard){.delivery = fr.delivery};
 	*answerp = fr.type == WIRE_STORE_VALUE;
 	f = open_memstream(&h->text, &n);
-	print_frame(f, &fr);
+	words_print(f, &fr);
 	fclose(f);
 	return true;
 }

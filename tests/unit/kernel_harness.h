@@ -10,14 +10,7 @@
  * Every world_run() goes on until nothing moves, commits, and has lib/check.c recount the whole store (C6); a
  *negative number or a line of the checker fails the test (L1). One world at a time.
  *
- * Syscalls:	send TARGET BODY [SLOTS] RESULT|-	subscribe P		resolve P KIND BODY [SLOTS]; …
- *		exit ok|fail BODY [SLOTS]		drop|retimp|retexp|abandon REF…
- *		set KEY VALUE	del KEY	get KEY	next [KEY]	clist [REF]	done	error TEXT	wakeme
- *log TEXT hello VERSION [WINDOW]	raw HEX…	(KIND: data, ref, rej; a body has no spaces and no brackets)
- * Deliveries:	startVat BODY [SLOTS]	message TARGET BODY [SLOTS] RESULT|-	notify P KIND BODY [SLOTS]; …
- *		dropExports|retireExports|retireImports REF…	bringOutYourDead	wake
- *		storeValue found|reachable|none REF 'KEY' 'VALUE'	(KIND also krej: rejected by the
- *kernel)
+ * The words are those of tests/runner/words.h.
  */
 #ifndef CAPSTAN_KERNEL_HARNESS_H
 #define CAPSTAN_KERNEL_HARNESS_H

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One run of one file: a folder, a broker, the steps, the end. */
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "play.h"
+
+/* --- saying ----------------------------------------------------------------------------------------------------------- */
+
+void runner_trace(struct runner *r, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!r->o->trace)
+		return;
+	va_start(ap, fmt);
+	vfprintf(r->o->trace, fmt, ap);
+	va_end(ap);
+	fputc('\n', r->o->trace);
+	fflush(r->o->trace);
+}
+
+/* The broker's last words. */
+static void report_log(struct runner *r, FILE *f)
+{
+	char text[4097];
+	int fd = open(r->log, O_RDONLY | O_CLOEXEC);
+	off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END), from = end > 4096 ? end - 4096 : 0;
+	ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof(text) - 1, from);
+
+	if (n > 0) {
+		text[n] = '\0';
+		fprintf(f, "  the broker's log:\n%s%s", text, text[n - 1] == '\n' ? "" : "\n");
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+void runner_fail(struct runner *r, const char *fmt, ...)
+{
+	size_t len;
+	va_list ap;
+	FILE *f;
+
+	free(r->failure);
+	f = open_memstream(&r->failure, &len);
+	if (r->step)
+		fprintf(f, "%s:%u: %.300s\n       ", r->script.path, r->step->line, r->step->text);
+	else
+		fprintf(f, "%s: ", r->script.path);
+	va_start(ap, fmt);
+	vfprintf(f, fmt, ap);
+	va_end(ap);
+	fputs("\n", f);
+	actors_report(r, f);
+	report_log(r, f);
+	fclose(f);
+	longjmp(r->failed, 1);
+}
+
+const char *runner_store_dir(const struct runner *r) { return r->store; }
+
+/* --- the folder ------------------------------------------------------------------------------------------------------- */
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st; (void)type; (void)ftw;
+	return remove(path);
+}
+
+static const char *pick_tmp(const struct runner_options *o)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	if (o->tmp)
+		return o->tmp;
+	if (access("/dev/shm", W_OK) == 0)	/* what is tested here does not depend on a disk */
+		return "/dev/shm";
+	return tmp ? tmp : "/tmp";
+}
+
+static void listen_for_callers(struct runner *r)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", r->socket);
+	r->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	runner_must(r, bind(r->listen_fd, (struct sockaddr *)&addr, sizeof(addr)));
+	runner_must(r, listen(r->listen_fd, 100));
+}
+
+static int memory_file(struct runner *r, const char *text, size_t len)
+{
+	int fd = memfd_create("scenario", MFD_CLOEXEC);
+
+	runner_must(r, fd);
+	if (write(fd, text, len) != (ssize_t)len)
+		runner_fail(r, "a file in memory cannot be written");
+	return fd;
+}
+
+static int program_file(struct runner *r)
+{
+	static const char name[] = "program";
+	char path[300];
+	int fd;
+
+	/* The code store takes regular files; it never runs. */
+	snprintf(path, sizeof(path), "%s/%s", r->dir, name);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	runner_must(r, fd);
+	if (write(fd, "#!/bin/false\n", 13) != 13)
+		runner_fail(r, "%s cannot be written", path);
+	return fd;
+}
+
+static void prepare(struct runner *r)
+{
+	snprintf(r->dir, sizeof(r->dir), "%s/capstan-scenario-XXXXXX", pick_tmp(r->o));
+	if (!mkdtemp(r->dir))
+		runner_fail(r, "%s: %s", r->dir, strerror(errno));
+	snprintf(r->store, sizeof(r->store), "%.200s/store", r->dir);
+	snprintf(r->run, sizeof(r->run), "%.200s/run", r->dir);
+	snprintf(r->log, sizeof(r->log), "%.200s/log", r->dir);
+	snprintf(r->socket, sizeof(r->socket), "%.200s/socket", r->dir);
+	runner_must(r, mkdir(r->store, 0700));
+	runner_must(r, mkdir(r->run, 0700));
+	r->store_fd = open(r->store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	runner_must(r, r->store_fd);
+	listen_for_callers(r);
+	r->program_fd = program_file(r);
+	if (r->script.config)
+		r->config_fd = memory_file(r, r->script.config, strlen(r->script.config));
+	r->direct = r->script.store ? r->script.store == 'd' : r->o->direct;
+	r->vat_configs = json_object();
+	r->blessed = calloc(r->script.n_steps + 1, sizeof(*r->blessed));
+}
+
+static void tidy(struct runner *r)
+{
+	int *fds[] = { &r->store_fd, &r->listen_fd, &r->config_fd, &r->program_fd };
+	size_t i;
+
+	backend_drop(r);
+	actors_free(r);
+	for (i = 0; i < ARRAY_LEN(fds); i++)
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+	if (r->dir[0] && !r->o->keep)
+		nftw(r->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	for (i = 0; r->blessed && i < r->script.n_steps; i++)
+		free(r->blessed[i]);
+	free(r->blessed);
+	free(r->first_dump);
+	json_decref(r->vat_configs);
+	script_free(&r->script);
+}
+
+/* --- the run ---------------------------------------------------------------------------------------------------------- */
+
+static void run_all(struct runner *r)
+{
+	prepare(r);
+	backend_start(r);
+	backend_quiet(r);
+	tables_note_start(r);
+	steps_run(r);
+	ending_check(r);
+	if (r->o->bless && !script_rewrite(&r->script, r->blessed))
+		runner_fail(r, "the file cannot be written");
+}
+
+static enum runner_outcome run_loaded(struct runner *r)
+{
+	if (!(r->o->serial ? r->script.serial : r->script.parallel))
+		return RUNNER_SKIPPED;
+	if (setjmp(r->failed))
+		return r->stopped ? RUNNER_STOPPED : RUNNER_FAILED;
+	run_all(r);
+	return RUNNER_PASSED;
+}
+
+enum runner_outcome runner_run(const char *path, const struct runner_options *o, char **reportp)
+{
+	struct runner *r = calloc(1, sizeof(*r));
+	enum runner_outcome outcome = RUNNER_FAILED;
+	char error[500], *report = NULL;
+	size_t len;
+	FILE *f;
+
+	*r = (struct runner){ .o = o, .spawner = -1, .kernel_spawner = -1, .store_fd = -1, .listen_fd = -1, .config_fd = -1,
+			      .program_fd = -1 };
+	f = open_memstream(&report, &len);
+	if (script_load(&r->script, path, error, sizeof(error)))
+		outcome = run_loaded(r);
+	else
+		fprintf(f, "%s\n", error);
+	fprintf(f, "%s", r->failure ? r->failure : "");
+	if (o->keep && r->dir[0])
+		fprintf(f, "  kept: %s\n", r->dir);
+	tidy(r);
+	fclose(f);
+	free(r->failure);
+	free(r);
+	*reportp = report;
+	return outcome;
+}
