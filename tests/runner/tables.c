@@ -410,17 +410,18 @@ static void show_holds(struct runner *r, struct check_source *s, FILE *f, const 
 
 static void show_aside(struct runner *r, struct check_source *s, FILE *f, const char *arg)
 {
-	char shown[SHOWN_REF], name[NAME_SIZE], text[2000];
+	char shown[SHOWN_REF], name[NAME_SIZE];
+	struct capdata methargs;
 	struct row_aside row;
 
 	(void)arg;
 	each_row(s, T_ASIDE, at, val, len) {
-		if (len < sizeof(row))
+		if (!row_aside_read(val, len, &row, &methargs))
 			continue;
-		memcpy(&row, val, sizeof(row));
-		escape_bytes(text, sizeof(text), (const uint8_t *)val + sizeof(row), len - sizeof(row));
-		fprintf(f, "%s  for %s  deaths %u  %s\n", vat_name(s, row.vat, name), ref_name(r, s, row.target, shown),
-			row.deaths, text);
+		fprintf(f, "%s  deaths %u  %s ", vat_name(s, get_be64(at), name), row.deaths,
+			ref_name(r, s, row.target, shown));
+		put_value(r, s, f, &methargs);
+		fputs("\n", f);
 	}
 }
 
@@ -468,7 +469,7 @@ static void show_vatstore(struct runner *r, struct check_source *s, FILE *f, con
 static void show_counts(struct runner *r, struct check_source *s, FILE *f, const char *arg)
 {
 	static const enum table shown[] = { T_VAT, T_SUBCLUSTER, T_OBJECT, T_PROMISE, T_CLIST, T_QUEUE, T_NOTIFYING, T_GC,
-					    T_SWEEP, T_HOLD, T_ASIDE };
+					    T_SWEEP, T_HOLD, T_ASIDE, T_SUSPECT };
 	size_t i;
 
 	(void)r; (void)arg;
@@ -550,8 +551,8 @@ char *tables_show(struct runner *r, const char *what, const char *arg)
 
 /* --- all of it, for comparing ----------------------------------------------------------------------------------------- */
 
-/* What may stay: the log of what was done (META), copies of programs, and what was set aside for people. */
-static bool stays(enum table t) { return t == T_META || t == T_CODE || t == T_ASIDE; }
+/* What stays: the counters (META) and copies of programs. */
+static bool stays(enum table t) { return t == T_META || t == T_CODE; }
 
 char *tables_dump(struct check_source *s)
 {
