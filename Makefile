@@ -39,8 +39,8 @@ CAPSTAND := broker/main.c broker/options.c broker/uidblock.c broker/instance.c b
 	broker/broker.c broker/boot.c broker/kernel.c broker/loop.c broker/store.c broker/overlay.c broker/vatstore.c \
 	broker/space.c \
 	broker/channel.c broker/translate.c broker/clist.c broker/object.c broker/promise.c broker/queue.c \
-	broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/sweep.c broker/vat.c broker/life.c broker/aside.c broker/process.c \
-	broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/control.c broker/methods.c broker/code.c broker/lease.c \
+	broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/collect.c broker/sweep.c broker/vat.c broker/life.c broker/aside.c broker/process.c \
+	broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/control.c broker/methods.c broker/upkeep.c broker/code.c broker/lease.c \
 	$(LIB_BASE) $(LIB_WIRE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_CONFIG) $(LIB_OMAP)
 CAPSTAND_LIBS := -llmdb -ljansson -lcap -lmd -lpthread -lsystemd
 
@@ -66,7 +66,7 @@ LIBCAPSTAN_LIBS :=
 
 # The test library: several vats and a kernel in one process, so it holds both sides. Each half keeps its names to itself
 # (both have a struct vat, and functions of the same name); what remains is what the public headers declare.
-KIT_KERNEL := vatd/test/kernel.c broker/methods.c $(LIB_CHECK) # and KERNEL, below
+KIT_KERNEL := vatd/test/kernel.c broker/methods.c broker/upkeep.c $(LIB_CHECK) # and KERNEL, below
 KIT_VATS = vatd/test/vat_test.c $(filter-out vatd/lib/main.c vatd/lib/stdio.c,$(LIBCAPSTAN))
 
 # Example and test vats: one static program per source.
@@ -121,7 +121,7 @@ LINK_fuzz_rows := $(LIB_SCHEMA) $(LIB_BASE)
 
 # The kernel in process: all that decides, without its processes and its socket.
 KERNEL := broker/boot.c broker/kernel.c broker/loop.c broker/channel.c broker/translate.c broker/clist.c broker/object.c \
-	broker/promise.c broker/queue.c broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/sweep.c \
+	broker/promise.c broker/queue.c broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/collect.c broker/sweep.c \
 	broker/vat.c broker/life.c broker/aside.c broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/code.c broker/vatstore.c \
 	$(LIB_WIRE) $(LIB_JSON) $(LIB_CONFIG) $(STORE)
 KERNEL_TESTS := $(patsubst %,test_kernel_%,route promise cycle syscall life gc ahead random hosted)

@@ -16,6 +16,7 @@
 
 #include "boot.h"
 #include "code.h"
+#include "collect.h"
 #include "cycle.h"
 #include "hosted.h"
 #include "launch.h"
@@ -153,6 +154,8 @@ static int step(struct kernel *k, bool *morep)
 		r = sweep_step(k, &sweeps);
 	if (r >= 0)
 		r = cycle_step(k, &circles);
+	if (r >= 0)
+		r = collect_pump(k);
 	if (r >= 0)
 		r = kernel_tell_callers(k);
 	*morep = services || sweeps || circles || k->launch_work || k->hosted_work;
@@ -329,6 +332,7 @@ void broker_close(struct kernel *k)
 	promise_drop_tasks(k);
 	cycle_deinit(k);
 	hosted_deinit(k);
+	collect_deinit(k);
 	launch_deinit(k);	/* after the calls: some are theirs */
 	process_deinit(k);
 	k->store = store_free(k->store);

@@ -27,6 +27,7 @@ struct cycle_search;
 struct hosted;
 struct hosted_call;
 struct hosted_peer;
+struct collect;
 
 /* A growing list of 64-bit numbers. */
 struct u64_list { uint64_t *v; size_t n, size; };
@@ -117,6 +118,7 @@ struct kernel {
 	bool cycling;			/* SUSPECT rows may exist, or a search is under way */
 	struct cycle_search *cycles;	/* the search for circles; NULL: none (cycle.h) */
 	uint64_t n_searches;		/* that have ended */
+	struct collect *collect;	/* collection at request (collect.h); NULL: none asked for */
 	bool want_processes;		/* some vat wants a spawn or a kill */
 	bool no_mount, mounted, mount_wanted;
 	unsigned n_mounts;		/* times capstan-fs ended within the window */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "methods.h"
+#include "methods_impl.h"
 
 #include <inttypes.h>
 #include <time.h>
@@ -19,41 +19,41 @@
 
 /* --- parameters ----------------------------------------------------------------------------------------------------- */
 
-static int refuse(struct control_request *r, const char *what)
+int methods_refuse(struct control_request *r, const char *what)
 {
 	control_error(r, CONTROL_INVALID_PARAMS, NULL, "%s", what);
 	return 0;
 }
 
 /* By name, or by position for those who send an array. */
-static json_t *param(json_t *params, const char *name, size_t index)
+json_t *methods_param(json_t *params, const char *name, size_t index)
 {
 	if (json_is_object(params))
 		return json_object_get(params, name);
 	return json_is_array(params) ? json_array_get(params, index) : NULL;
 }
 
-static bool param_kref(json_t *params, const char *name, size_t index, kref_t *refp)
+bool methods_kref(json_t *params, const char *name, size_t index, kref_t *refp)
 {
-	json_t *v = param(params, name, index);
+	json_t *v = methods_param(params, name, index);
 
 	return json_is_string(v) && kref_parse(json_string_value(v), json_string_length(v), refp);
 }
 
 static bool param_id(json_t *params, char letter, uint64_t *idp)
 {
-	json_t *v = param(params, "id", 0);
+	json_t *v = methods_param(params, "id", 0);
 
 	return json_is_string(v) && id_parse(letter, json_string_value(v), json_string_length(v), idp);
 }
 
-static struct vat *param_vat(struct kernel *k, struct control_request *r, json_t *params)
+struct vat *methods_vat(struct kernel *k, struct control_request *r, json_t *params)
 {
 	struct vat *v;
 	uint64_t id;
 
 	if (!param_id(params, 'v', &id)) {
-		refuse(r, "id: expected a vat, as in \"v1\"");
+		methods_refuse(r, "id: expected a vat, as in \"v1\"");
 		return NULL;
 	}
 	v = vat_find(k, id);
@@ -62,9 +62,9 @@ static struct vat *param_vat(struct kernel *k, struct control_request *r, json_t
 	return v;
 }
 
-static struct vat *param_live_vat(struct kernel *k, struct control_request *r, json_t *params)
+struct vat *methods_live_vat(struct kernel *k, struct control_request *r, json_t *params)
 {
-	struct vat *v = param_vat(k, r, params);
+	struct vat *v = methods_vat(k, r, params);
 
 	if (!v || v->row.status != VAT_TERMINATED)
 		return v;
@@ -305,13 +305,13 @@ static int start_arrival(struct arrival *a, int *fds)
 
 static int launch_subcluster(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
 {
-	json_t *json = param(params, "config", 0), *paths = param(params, "paths", 1);
+	json_t *json = methods_param(params, "config", 0), *paths = methods_param(params, "paths", 1);
 	char error[CONFIG_ERROR_MAX];
 	struct arrival *a;
 	int e;
 
 	if (!json)
-		return refuse(r, "config: missing");
+		return methods_refuse(r, "config: missing");
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return error_origin(ENOMEM);
@@ -348,7 +348,7 @@ static int terminate_subcluster(void *ctx, struct control_request *r, json_t *pa
 
 	(void)fds; (void)n_fds;
 	if (!param_id(params, 's', &id))
-		return refuse(r, "id: expected a subcluster, as in \"s1\"");
+		return methods_refuse(r, "id: expected a subcluster, as in \"s1\"");
 	e = subcluster_terminate(ctx, id, "terminated by request", r);
 	if (e > 0) {
 		control_error(r, CONTROL_KERNEL_ERROR, "SUBCLUSTER_UNKNOWN", "there is no s%" PRIu64, id);
@@ -359,7 +359,7 @@ static int terminate_subcluster(void *ctx, struct control_request *r, json_t *pa
 
 static int terminate_vat(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
 {
-	struct vat *v = param_live_vat(ctx, r, params);
+	struct vat *v = methods_live_vat(ctx, r, params);
 	int e;
 
 	(void)fds; (void)n_fds;
@@ -397,7 +397,7 @@ static int not_while_launching(struct control_request *r, const struct vat *v)
 
 static int restart_vat(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
 {
-	struct vat *v = param_live_vat(ctx, r, params);
+	struct vat *v = methods_live_vat(ctx, r, params);
 	int e;
 
 	(void)fds; (void)n_fds;
@@ -411,7 +411,7 @@ static int restart_vat(void *ctx, struct control_request *r, json_t *params, int
 
 static int suspend_vat(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
 {
-	struct vat *v = param_live_vat(ctx, r, params);
+	struct vat *v = methods_live_vat(ctx, r, params);
 	int e = 0;
 
 	(void)fds; (void)n_fds;
@@ -426,7 +426,7 @@ static int suspend_vat(void *ctx, struct control_request *r, json_t *params, int
 
 static int resume_vat(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
 {
-	struct vat *v = param_live_vat(ctx, r, params);
+	struct vat *v = methods_live_vat(ctx, r, params);
 	int e;
 
 	(void)fds; (void)n_fds;
@@ -444,7 +444,7 @@ static int resume_vat(void *ctx, struct control_request *r, json_t *params, int 
 
 static int ping_vat(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
 {
-	struct vat *v = param_live_vat(ctx, r, params);
+	struct vat *v = methods_live_vat(ctx, r, params);
 
 	(void)fds; (void)n_fds;
 	return v ? vat_ping(ctx, v, r) : 0;
@@ -571,7 +571,7 @@ static int check_named(struct kernel *k, struct control_request *r, kref_t targe
 	return 0;
 }
 
-static int send_call(struct kernel *k, kref_t target, const struct smallcaps *s, struct control_request *request, bool hold)
+int methods_send(struct kernel *k, kref_t target, const struct smallcaps *s, struct control_request *request, bool hold)
 {
 	_cleanup_(item_deinit) struct item item = ITEM_INIT;
 	struct call *c = calloc(1, sizeof(*c));
@@ -604,28 +604,28 @@ static int send_call(struct kernel *k, kref_t target, const struct smallcaps *s,
 
 static int queue_message(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
 {
-	json_t *method = param(params, "method", 1), *args = param(params, "args", 2), *hold = param(params, "hold", 3);
+	json_t *method = methods_param(params, "method", 1), *args = methods_param(params, "args", 2), *hold = methods_param(params, "hold", 3);
 	char error[SMALLCAPS_ERROR_MAX];
 	struct smallcaps s = { 0 };
 	kref_t target;
 	int e;
 
 	(void)fds; (void)n_fds;
-	if (!param_kref(params, "target", 0, &target))
-		return refuse(r, "target: expected a reference, as in \"ko4\"");
+	if (!methods_kref(params, "target", 0, &target))
+		return methods_refuse(r, "target: expected a reference, as in \"ko4\"");
 	if (!json_is_string(method))
-		return refuse(r, "method: expected a string");
+		return methods_refuse(r, "method: expected a string");
 	if (!json_is_array(args))
-		return refuse(r, "args: expected an array");
+		return methods_refuse(r, "args: expected an array");
 	if (hold && !json_is_boolean(hold))
-		return refuse(r, "hold: expected true or false");
+		return methods_refuse(r, "hold: expected true or false");
 	e = smallcaps_methargs(json_string_value(method), args, &s, error);
 	if (e > 0)
-		return refuse(r, error);
+		return methods_refuse(r, error);
 	if (e == 0)
 		e = check_named(ctx, r, target, &s);
 	if (e == 0)
-		e = send_call(ctx, target, &s, r, json_is_true(hold));
+		e = methods_send(ctx, target, &s, r, json_is_true(hold));
 	smallcaps_deinit(&s);
 	return e < 0 ? e : 0;
 }
@@ -637,7 +637,7 @@ static const char *const hold_names[] = {
 	[HOLD_PIN] = "pin", [HOLD_HOST] = "call",
 };
 
-static char *iso_time(uint64_t us, char buf[40])
+char *methods_time(uint64_t us, char buf[40])
 {
 	time_t t = us / 1000000;
 	struct tm tm;
@@ -677,7 +677,7 @@ static int list_holds(void *ctx, struct control_request *r, json_t *params, int 
 		if (kind == HOLD_HOST)
 			continue;	/* calls on their way, not something to release */
 		hold = json_pack("{sssssIss}", "kref", kref_format((kref_t){ get_be64(at) }, text), "kind", hold_names[kind],
-				 "count", (json_int_t)row.count, "since", iso_time(row.since_us, when));
+				 "count", (json_int_t)row.count, "since", methods_time(row.since_us, when));
 		json_object_set_new(hold, "owner", kind == HOLD_ROOT || kind == HOLD_RESULT
 							   ? json_sprintf("s%" PRIu64, get_be64(at + 9)) : json_null());
 		json_array_append_new(list, hold);
@@ -699,8 +699,8 @@ static int release_hold(void *ctx, struct control_request *r, json_t *params, in
 	int e;
 
 	(void)fds; (void)n_fds;
-	if (!param_kref(params, "kref", 0, &ref))
-		return refuse(r, "kref: expected a reference, as in \"ko9\"");
+	if (!methods_kref(params, "kref", 0, &ref))
+		return methods_refuse(r, "kref: expected a reference, as in \"ko9\"");
 	e = kernel_hold_count(k, ref, HOLD_PERSON, 0, &count);
 	if (e < 0)
 		return e;
@@ -724,8 +724,8 @@ static int load_object(struct kernel *k, struct control_request *r, json_t *para
 	char text[REF_TEXT_MAX];
 	int e;
 
-	if (!param_kref(params, "kref", 0, refp) || kref_is_promise(*refp)) {
-		refuse(r, "kref: expected an object, as in \"ko9\"");
+	if (!methods_kref(params, "kref", 0, refp) || kref_is_promise(*refp)) {
+		methods_refuse(r, "kref: expected an object, as in \"ko9\"");
 		return 1;
 	}
 	e = object_load(k, *refp, row);
@@ -745,10 +745,9 @@ static int revoke_object(void *ctx, struct control_request *r, json_t *params, i
 	e = load_object(k, r, params, &ref, &row);
 	if (e)
 		return e < 0 ? e : 0;
-	row.flags |= OBJECT_F_REVOKED;	/* X1 */
 	e = kernel_savepoint(k);
 	if (e >= 0)
-		e = object_save(k, ref, &row);
+		e = object_revoke(k, ref, &row);	/* X1 */
 	if (e >= 0)
 		e = kernel_release(k);
 	if (e >= 0)
@@ -765,7 +764,7 @@ static int is_revoked(void *ctx, struct control_request *r, json_t *params, int 
 	(void)fds; (void)n_fds;
 	e = load_object(ctx, r, params, &ref, &row);
 	if (e == 0)
-		control_reply(r, json_pack("{sb}", "revoked", (int)(row.flags & OBJECT_F_REVOKED)));
+		control_reply(r, json_pack("{sb}", "revoked", (int)object_is_revoked(ctx, ref, &row)));
 	return e < 0 ? e : 0;
 }
 
@@ -774,17 +773,17 @@ static int is_revoked(void *ctx, struct control_request *r, json_t *params, int 
 /* NULL: answered. */
 static const char *param_service(struct control_request *r, json_t *params)
 {
-	json_t *name = param(params, "name", 0);
+	json_t *name = methods_param(params, "name", 0);
 
 	if (json_is_string(name) && config_name_is_legal(json_string_value(name), json_string_length(name)))
 		return json_string_value(name);
-	refuse(r, "name: expected a name of 1 to 64 of A-Z a-z 0-9 . _ : -, not \".\" or \"..\"");
+	methods_refuse(r, "name: expected a name of 1 to 64 of A-Z a-z 0-9 . _ : -, not \".\" or \"..\"");
 	return NULL;
 }
 
 static int register_service(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
 {
-	json_t *system_only = param(params, "systemOnly", 1);
+	json_t *system_only = methods_param(params, "systemOnly", 1);
 	char text[REF_TEXT_MAX];
 	const char *name = param_service(r, params);
 	kref_t ref;
@@ -794,7 +793,7 @@ static int register_service(void *ctx, struct control_request *r, json_t *params
 	if (!name)
 		return 0;
 	if (system_only && !json_is_boolean(system_only))
-		return refuse(r, "systemOnly: expected true or false");
+		return methods_refuse(r, "systemOnly: expected true or false");
 	e = hosted_register(ctx, r, name, system_only ? json_is_true(system_only) : -1, &ref);
 	if (e == 0)
 		control_reply(r, json_pack("{ssss}", "name", name, "kref", kref_format(ref, text)));
@@ -935,7 +934,7 @@ static int collect_lines(struct kernel *k, struct vat *v, uint64_t after, json_t
 			escape_bytes(shown, sizeof(shown), text, text_len);
 			t = json_string(shown);
 		}
-		line = json_pack("{sIsssIsssIso}", "n", (json_int_t)*nextp, "time", iso_time(row.time_us, when), "timeUs",
+		line = json_pack("{sIsssIsssIso}", "n", (json_int_t)*nextp, "time", methods_time(row.time_us, when), "timeUs",
 				 (json_int_t)row.time_us, "level", levels[row.level & 3], "incarnation",
 				 (json_int_t)row.incarnation, "text", t);
 		json_array_append_new(lines, line);
@@ -958,8 +957,8 @@ static void watch_gone(void *arg)
 
 static int get_log(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
 {
-	json_t *after = param(params, "after", 1), *wait = param(params, "wait", 2), *lines;
-	struct vat *v = param_vat(ctx, r, params);
+	json_t *after = methods_param(params, "after", 1), *wait = methods_param(params, "wait", 2), *lines;
+	struct vat *v = methods_vat(ctx, r, params);
 	struct vat_watch *w;
 	uint64_t next;
 	int e;
@@ -968,9 +967,9 @@ static int get_log(void *ctx, struct control_request *r, json_t *params, int *fd
 	if (!v)
 		return 0;
 	if (after && (!json_is_integer(after) || json_integer_value(after) < 0))
-		return refuse(r, "after: expected a line number");
+		return methods_refuse(r, "after: expected a line number");
 	if (wait && !json_is_boolean(wait))
-		return refuse(r, "wait: expected true or false");
+		return methods_refuse(r, "wait: expected true or false");
 	lines = json_array();
 	e = collect_lines(ctx, v, after ? json_integer_value(after) : 0, lines, &next);
 	if (e < 0 || json_array_size(lines) || !json_is_true(wait) || v->row.status == VAT_TERMINATED) {
@@ -1025,6 +1024,12 @@ const struct control_method kernel_methods[] = {
 	{ "registerService", register_service },
 	{ "unregisterService", unregister_service },
 	{ "listServices", list_services },
+	{ "revokeVat", upkeep_revoke_vat },
+	{ "pin", upkeep_pin },
+	{ "unpin", upkeep_unpin },
+	{ "reapVats", upkeep_reap },
+	{ "collectGarbage", upkeep_collect },
+	{ "aside", upkeep_aside },
 	{ "getLog", get_log },
 	{ "shutdown", shut_down },
 	{ NULL, NULL },

@@ -74,6 +74,60 @@ int object_ref(struct kernel *k, kref_t ref, int reachable, int recognizable)
 	return kernel_touch(k, ref);
 }
 
+bool object_is_revoked(struct kernel *k, kref_t ref, const struct row_object *row)
+{
+	endpoint_t owner = { row->owner };
+	struct vat *v = endpoint_is_vat(owner) ? vat_find(k, endpoint_number(owner)) : NULL;
+
+	return row->flags & OBJECT_F_REVOKED || (v && kref_number(ref) < v->row.revoked_below);
+}
+
+int object_revoke(struct kernel *k, kref_t ref, struct row_object *row)
+{
+	int r;
+
+	row->flags |= OBJECT_F_REVOKED;
+	r = object_save(k, ref, row);
+	return r < 0 ? error_trace(r) : 0;
+}
+
+int object_revoke_all(struct kernel *k, struct vat *v)
+{
+	vat_edit(k, v)->revoked_below = k->next_object;
+	return 0;
+}
+
+static int load_exported(struct kernel *k, kref_t ref, struct row_object *row)
+{
+	int r = object_load(k, ref, row);
+
+	return r > 0 ? kernel_corrupt("clist names an unknown object") : r;
+}
+
+int object_keep_revoked(struct kernel *k, kref_t ref)
+{
+	struct row_object row;
+	int r = load_exported(k, ref, &row);
+
+	if (r < 0 || row.flags & OBJECT_F_REVOKED || !object_is_revoked(k, ref, &row))
+		return r;
+	return object_revoke(k, ref, &row);
+}
+
+int object_disown(struct kernel *k, kref_t ref)
+{
+	struct row_object row;
+	int r = load_exported(k, ref, &row);
+
+	if (r < 0)
+		return r;
+	if (object_is_revoked(k, ref, &row))
+		row.flags |= OBJECT_F_REVOKED;
+	row.owner = 0;
+	r = object_save(k, ref, &row);
+	return r < 0 ? error_trace(r) : kernel_touch(k, ref);
+}
+
 enum object_owner object_owner(struct kernel *k, const struct row_object *row, struct vat **vatp)
 {
 	endpoint_t owner = { row->owner };

@@ -23,6 +23,15 @@ int object_new(struct kernel *k, endpoint_t owner, uint32_t incarnation, bool su
 int object_load(struct kernel *k, kref_t ref, struct row_object *rowp);	/* OBJECT_E_UNKNOWN */
 int object_save(struct kernel *k, kref_t ref, const struct row_object *row);
 int object_delete(struct kernel *k, kref_t ref);
+/*
+ * X1: revoked by itself, or with all that its vat had exported. The second is a number in the vat's row, so it is done at once
+ * however many there are; it is written into the object when that loses its owner.
+ */
+bool object_is_revoked(struct kernel *k, kref_t ref, const struct row_object *row);
+int object_revoke(struct kernel *k, kref_t ref, struct row_object *row);
+int object_revoke_all(struct kernel *k, struct vat *v);		/* what it has exported until now; inside a savepoint */
+int object_disown(struct kernel *k, kref_t ref);		/* nobody owns it any more; touched */
+int object_keep_revoked(struct kernel *k, kref_t ref);		/* its vat ends */
 /* Move the counts; the row must exist. Touches the object for gc. */
 int object_ref(struct kernel *k, kref_t ref, int reachable, int recognizable);
 /* *vatp (may be NULL): the owner's vat where there is one. */

@@ -32,7 +32,7 @@ static int route_object(struct kernel *k, kref_t target, bool first, struct rout
 		return r;
 	if (r == OBJECT_E_UNKNOWN)
 		return reject(out, CODE_OBJECT_DELETED, "the object does not exist");
-	if (row.flags & OBJECT_F_REVOKED)
+	if (object_is_revoked(k, target, &row))
 		return reject(out, CODE_OBJECT_REVOKED, "the object was revoked");
 	switch (object_owner(k, &row, &v)) {
 	case OWNER_NONE:

@@ -129,8 +129,11 @@ static int sweep_entry(struct kernel *k, struct vat *v, bool terminated, kref_t 
 			return r < 0 ? r : kernel_corrupt("clist names an unknown object");
 		if (row.owner_incarnation == v->row.incarnation)
 			return 0;
-		row.owner = 0;
-		r = object_save(k, kref, &row);
+		r = object_disown(k, kref);
+		if (r < 0)
+			return r;
+	} else if (orphan) {
+		r = object_keep_revoked(k, kref);
 		if (r < 0)
 			return r;
 	}

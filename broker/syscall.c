@@ -208,19 +208,6 @@ static int do_resolve(struct kernel *k, struct vat *v, const struct wire_frame *
 
 /* --- gc syscalls --------------------------------------------------------------------------------------------- */
 
-static int leave_orphan(struct kernel *k, kref_t kref)
-{
-	struct row_object row;
-	int r;
-
-	r = object_load(k, kref, &row);
-	if (r)
-		return r < 0 ? r : kernel_corrupt("clist names an unknown object");
-	row.owner = 0;
-	r = object_save(k, kref, &row);
-	return r < 0 ? r : kernel_touch(k, kref);
-}
-
 static int do_gc_one(struct kernel *k, struct vat *v, enum wire_type type, vref_t vref)
 {
 	endpoint_t e = endpoint_vat(v->number);
@@ -239,7 +226,7 @@ static int do_gc_one(struct kernel *k, struct vat *v, enum wire_type type, vref_
 	r = clist_remove(k, e, kref, vref);
 	if (r < 0 || type == WIRE_RETIRE_IMPORTS_SYS)
 		return r;
-	return leave_orphan(k, kref);
+	return object_disown(k, kref);
 }
 
 static int do_gc(struct kernel *k, struct vat *v, const struct wire_frame *f)

@@ -64,6 +64,7 @@ struct vat {
 	bool gc_maybe;			/* GC rows may exist; false: none do */
 	bool wake_pending, wake_turn;
 	bool ready;			/* in the kernel's ready list */
+	bool collecting;		/* a collection at request waits for it (collect.h) */
 	struct vat *next_ready;
 	struct vat_ping *pings;
 	uint64_t ping_token;		/* of the ping under way; 0 none */

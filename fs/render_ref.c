@@ -115,11 +115,27 @@ static int object_kind(struct view *v, struct text *t, kref_t ref, const struct 
 	return 0;
 }
 
+/* By itself, or with all that its vat had exported (X1). */
+static int object_revoked(struct view *v, kref_t ref, const struct row_object *row, bool *revokedp)
+{
+	endpoint_t owner = { row->owner };
+	struct row_vat vat;
+	int r;
+
+	*revokedp = row->flags & OBJECT_F_REVOKED;
+	if (*revokedp || !endpoint_is_vat(owner))
+		return 0;
+	r = view_vat(v, endpoint_number(owner), &vat);
+	*revokedp = r == 0 && kref_number(ref) < vat.revoked_below;
+	return r == VIEW_E_ABSENT ? 0 : r;
+}
+
 int render_object(struct view *v, uint64_t id, struct text *t)
 {
 	kref_t ref = ko(id);
 	enum standing standing;
 	struct row_object row;
+	bool revoked;
 	int r;
 
 	r = view_object(v, ref, &row);
@@ -137,9 +153,12 @@ int render_object(struct view *v, uint64_t id, struct text *t)
 	r = object_kind(v, t, ref, &row);
 	if (r)
 		return r;
+	r = object_revoked(v, ref, &row, &revoked);
+	if (r)
+		return r;
 	text_printf(t, "refcount: %llu reachable %llu recognizable\nrevoked: %s\n",
 		    (unsigned long long)row.n_reachable, (unsigned long long)row.n_recognizable,
-		    row.flags & OBJECT_F_REVOKED ? "yes" : "no");
+		    revoked ? "yes" : "no");
 	r = endpoint_lines(v, t, T_IMPORTER, ref, "importers", "importer");
 	if (r)
 		return r;

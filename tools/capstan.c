@@ -164,6 +164,61 @@ static int cmd_release(struct cli *cli)
 	return request_done(cli, "release", json_pack("{s:s}", "kref", kref));
 }
 
+/* A request about a reference whose answer is one number of interest, shown as a sentence. */
+static int request_pins(struct cli *cli, const char *method)
+{
+	const char *kref = reference(cli->words[1]);
+	json_t *result = NULL;
+	char buf[2][32];
+	int r;
+
+	if (!kref)
+		return usage("\"%s\": expected a reference such as @ko7", cli->words[1]);
+	r = request(cli, method, json_pack("{s:s}", "kref", kref), &result);
+	if (!r && has(cli, OPT_JSON))
+		output_json(result);
+	else if (!r)
+		printf("@%s: pins: %s\n", output_member(result, "kref", buf[0]), output_member(result, "pins", buf[1]));
+	json_decref(result);
+	return r;
+}
+
+static int cmd_pin(struct cli *cli) { return request_pins(cli, "pin"); }
+static int cmd_unpin(struct cli *cli) { return request_pins(cli, "unpin"); }
+
+static int cmd_revoke(struct cli *cli)
+{
+	const char *word = cli->words[1], *kref = reference(word);
+
+	if (is_id('v', word))
+		return request_done(cli, "revokeVat", json_pack("{s:s}", "id", word));
+	if (kref && kref[1] == 'o')
+		return request_done(cli, "revoke", json_pack("{s:s}", "kref", kref));
+	return usage("\"%s\": expected an object such as @ko7 or a vat such as v1", word);
+}
+
+static int cmd_reap(struct cli *cli)
+{
+	if (cli->n_words < 2)
+		return request_done(cli, "reapVats", json_pack("{s:b}", "all", 1));
+	return request_for_vat(cli, "reapVats");
+}
+
+static int cmd_gc(struct cli *cli)
+{
+	static const char *const keys[] = { "vats", "objects", "promises", "circular" };
+	json_t *result = NULL;
+	char buf[32];
+	int r = request(cli, "collectGarbage", json_object(), &result);
+
+	if (!r && has(cli, OPT_JSON))
+		output_json(result);
+	for (size_t i = 0; !r && !has(cli, OPT_JSON) && i < ARRAY_LEN(keys); i++)
+		output_pair(keys[i], output_member(result, keys[i], buf));
+	json_decref(result);
+	return r;
+}
+
 /* --- tables ----------------------------------------------------------------------------------------------- */
 
 static void print_members(const json_t *object, const char *const *keys)
@@ -393,6 +448,15 @@ static int print_value(const json_t *capdata)
 	return OUTPUT_OK;
 }
 
+static int print_answer(struct cli *cli, const json_t *answer)
+{
+	if (has(cli, OPT_JSON))
+		print_capdata(answer);
+	if (json_is_true(json_object_get(answer, "rejected")))
+		return report_rejection(answer);
+	return has(cli, OPT_JSON) ? OUTPUT_OK : print_value(answer);
+}
+
 static int call(struct cli *cli, const char *target, json_t *args, json_t **resultp)
 {
 	json_t *params = json_pack("{s:s, s:s, s:o, s:b}", "target", target, "method", cli->words[2], "args", args, "hold",
@@ -420,14 +484,63 @@ static int cmd_call(struct cli *cli)
 	r = parse_args(cli, &args);
 	if (!r)
 		r = call(cli, target, args, &result);
-	if (!r && has(cli, OPT_JSON))
-		print_capdata(result);
-	if (!r && json_is_true(json_object_get(result, "rejected")))
-		r = report_rejection(result);
-	else if (!r && !has(cli, OPT_JSON))
-		r = print_value(result);
+	if (!r)
+		r = print_answer(cli, result);
 	json_decref(result);
 	return r;
+}
+
+/* --- what was set aside ----------------------------------------------------------------------------------- */
+
+static int list_aside(struct cli *cli)
+{
+	static const char *const heads[] = { "ID", "TIME", "VAT", "NAME", "TARGET", "METHOD", "DEATHS", "BYTES", "LOST" };
+	static const char *const keys[] = { "id", "time", "vat", "name", "target", "method", "deaths", "bytes", "lost" };
+	struct listing t = LISTING_INIT(heads);
+	json_t *result = NULL, *list;
+	char buf[32];
+	int r = request(cli, "aside", json_object(), &result);
+
+	list = json_object_get(result, "aside");
+	for (size_t i = 0; i < json_array_size(list); i++)
+		for (size_t j = 0; j < ARRAY_LEN(keys); j++)
+			listing_add(&t, output_member(json_array_get(list, i), keys[j], buf));
+	if (!r && has(cli, OPT_JSON))
+		output_json(result);
+	else if (!r)
+		listing_print(&t);
+	listing_deinit(&t);
+	json_decref(result);
+	return r;
+}
+
+static int send_aside(struct cli *cli, json_int_t id)
+{
+	json_t *result = NULL;
+	int r = request(cli, "aside", json_pack("{s:I}", "send", id), &result);
+
+	if (!r)
+		r = print_answer(cli, result);
+	json_decref(result);
+	return r;
+}
+
+static int cmd_aside(struct cli *cli)
+{
+	const char *what = cli->n_words > 1 ? cli->words[1] : NULL;
+	bool send = what && !strcmp(what, "send");
+	json_int_t id;
+	char *end;
+
+	if (!what)
+		return list_aside(cli);
+	if (cli->n_words != 3 || (!send && strcmp(what, "drop")))
+		return usage("expected: capstan aside [send ID|drop ID]");
+	errno = 0;
+	id = strtoll(cli->words[2], &end, 10);
+	if (*end || end == cli->words[2] || id < 0 || errno)
+		return usage("\"%s\": expected the id of a message, as aside lists it", cli->words[2]);
+	return send ? send_aside(cli, id) : request_done(cli, "aside", json_pack("{s:I}", "drop", id));
 }
 
 /* --- launch ----------------------------------------------------------------------------------------------- */
@@ -641,11 +754,17 @@ static const struct command commands[] = {
 	  OPT_NO_HOLD | OPT_TIMEOUT, cmd_call },
 	{ "holds", "holds", "list the references that are held for people", 0, 0, 0, cmd_holds },
 	{ "release", "release REF", "give up one that call printed", 1, 1, 0, cmd_release },
+	{ "pin", "pin REF", "keep an object or promise until unpin; pins add up", 1, 1, 0, cmd_pin },
+	{ "unpin", "unpin REF", "take one pin back", 1, 1, 0, cmd_unpin },
+	{ "revoke", "revoke REF|v1", "end an object, or all that a vat has given out, for good", 1, 1, 0, cmd_revoke },
 	{ "terminate", "terminate s1|v1", "end a subcluster or a vat for good", 1, 1, 0, cmd_terminate },
 	{ "restart", "restart v1", "start a vat's process anew", 1, 1, 0, cmd_restart },
 	{ "suspend", "suspend v1", "deliver nothing to a vat", 1, 1, 0, cmd_suspend },
 	{ "resume", "resume v1", "deliver again", 1, 1, 0, cmd_resume },
 	{ "ping", "ping v1", "ask a vat's process for a sign of life", 1, 1, 0, cmd_ping },
+	{ "reap", "reap [v1]", "have a vat, or all, let go of what they do not use", 0, 1, 0, cmd_reap },
+	{ "gc", "gc", "collect all garbage, and wait for it", 0, 0, 0, cmd_gc },
+	{ "aside", "aside [send ID|drop ID]", "messages that killed their vat: list, send anew, drop", 0, 2, 0, cmd_aside },
 	{ "log", "log v1 [-f]", "print what a vat has logged; -f: and go on", 1, 1, OPT_FOLLOW, cmd_log },
 	{ "shutdown", "shutdown", "stop the kernel", 0, 0, 0, cmd_shutdown },
 	{ "fsck", "fsck [--state DIR]", "check a stopped kernel's store", 0, 0, OPT_STATE, cmd_fsck },

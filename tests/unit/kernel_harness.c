@@ -8,6 +8,7 @@
 
 #include "../../broker/boot.h"
 #include "../../broker/clist.h"
+#include "../../broker/collect.h"
 #include "../../broker/cycle.h"
 #include "../../broker/hosted.h"
 #include "../../broker/launch.h"
@@ -191,6 +192,7 @@ void world_step(void)
 	must(crank_prepare_ready(k));
 	must(sweep_step(k, &more));
 	must(cycle_step(k, &more));
+	must(collect_pump(k));
 	must(kernel_tell_callers(k));
 	serve_processes();
 }
@@ -300,6 +302,7 @@ static void close_kernel(void)
 	u64_list_deinit(&k->settled_calls);
 	promise_drop_tasks(k);
 	cycle_deinit(k);
+	collect_deinit(k);
 	for (i = 0; i < k->n_effects; i++)
 		free(k->effects[i].arg);
 	free(k->effects);

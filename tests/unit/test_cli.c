@@ -398,6 +398,16 @@ static void test_usage(void **state)
 		{ { "restart", "s1" }, "v1" },
 		{ { "suspend" }, "suspend v1" },
 		{ { "resume", "v" }, "v1" },
+		{ { "pin", "v1" }, "@ko7" },
+		{ { "unpin", "ko1" }, "@ko7" },
+		{ { "revoke", "@kp1" }, "an object such as @ko7 or a vat" },
+		{ { "revoke", "s1" }, "an object such as @ko7 or a vat" },
+		{ { "reap", "all" }, "v1" },
+		{ { "gc", "v1" }, "gc" },
+		{ { "aside", "send" }, "aside [send ID|drop ID]" },
+		{ { "aside", "burn", "1" }, "aside [send ID|drop ID]" },
+		{ { "aside", "send", "1x" }, "the id of a message" },
+		{ { "aside", "drop", "-1" }, "option" },
 		{ { "ping", "v01" }, "v01" },
 		{ { "log", "1" }, "v1" },
 		{ { "fsck", "now" }, "fsck [--state DIR]" },
@@ -489,6 +499,11 @@ static void test_simple_requests(void **state)
 		{ { "restart", "v1" }, { "restartVat", "{\"id\":\"v1\"}", "\"result\":{}" } },
 		{ { "suspend", "v1" }, { "suspendVat", "{\"id\":\"v1\"}", "\"result\":{}" } },
 		{ { "resume", "v1" }, { "resumeVat", "{\"id\":\"v1\"}", "\"result\":{}" } },
+		{ { "revoke", "v1" }, { "revokeVat", "{\"id\":\"v1\"}", "\"result\":{}" } },
+		{ { "revoke", "@ko3" }, { "revoke", "{\"kref\":\"ko3\"}", "\"result\":{}" } },
+		{ { "reap" }, { "reapVats", "{\"all\":true}", "\"result\":{\"vats\":4}" } },
+		{ { "reap", "v2" }, { "reapVats", "{\"id\":\"v2\"}", "\"result\":{\"vats\":1}" } },
+		{ { "aside", "drop", "12" }, { "aside", "{\"drop\":12}", "\"result\":{}" } },
 		{ { "shutdown" }, { "shutdown", "{}", "\"result\":{}" } },
 	};
 
@@ -497,6 +512,18 @@ static void test_simple_requests(void **state)
 		PLAY(cases[i].words, cases[i].step);
 		expect(0, "", "");
 	}
+	PLAY(WORDS("pin", "@ko3"), { "pin", "{\"kref\":\"ko3\"}", "\"result\":{\"kref\":\"ko3\",\"pins\":2}" });
+	expect(0, "@ko3: pins: 2\n", "");
+	PLAY(WORDS("unpin", "@ko3", "--json"), { "unpin", "{\"kref\":\"ko3\"}", "\"result\":{\"kref\":\"ko3\",\"pins\":1}" });
+	expect(0, "{\"kref\":\"ko3\",\"pins\":1}\n", "");
+	PLAY(WORDS("gc"), { "collectGarbage", "{}", "\"result\":{\"vats\":2,\"objects\":3,\"promises\":5,\"circular\":4}" });
+	expect(0, "vats: 2\nobjects: 3\npromises: 5\ncircular: 4\n", "");
+	PLAY(WORDS("aside"), { "aside", "{}", "\"result\":{\"aside\":[{\"id\":12,\"time\":\"T\",\"vat\":\"v1\",\"name\":\"a\","
+			     "\"target\":\"ko3\",\"method\":\"po\\u001bke\",\"deaths\":2,\"bytes\":9,\"sendable\":false,\"lost\":\"ko5\"}]}" });
+	expect(0, "ID  TIME  VAT  NAME  TARGET  METHOD    DEATHS  BYTES  LOST\n"
+		  "12  T     v1   a     ko3     po\\x1bke  2       9      ko5\n", "");
+	PLAY(WORDS("aside", "send", "12"), { "aside", "{\"send\":12}", "\"result\":{\"body\":\"#7\",\"slots\":[]}" });
+	expect(0, "7\n", "");
 	PLAY(WORDS("shutdown", "--json"), { "shutdown", "{}", "\"result\":{}" });
 	expect(0, "{}\n", "");
 	PLAY(WORDS("ping", "v1"), { "pingVat", "{\"id\":\"v1\"}", "\"result\":{\"us\":123}" });

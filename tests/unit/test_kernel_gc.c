@@ -6,6 +6,7 @@
  */
 #include "kernel_steps.h"
 
+#include "../../broker/collect.h"
 #include "../../broker/sweep.h"
 
 /* --- garbage -------------------------------------------------------------------------------------------- */
@@ -348,6 +349,93 @@ static void test_revoked_is_passed_on(void **state)
 	expect_nothing();
 }
 
+static void revoke_all(const char *name)
+{
+	must(kernel_savepoint(&world->k));
+	must(object_revoke_all(&world->k, vat_named(name)));
+	must(kernel_release(&world->k));
+	world_commit();
+}
+
+static bool is_revoked(kref_t ref)
+{
+	struct row_object row = object_row(ref);
+
+	return object_is_revoked(&world->k, ref, &row);
+}
+
+/* X1: all that a vat has exported, at once and for ever: what is queued, abandoned or left over counts too; what it exports
+ * later does not */
+static void test_revoke_vat(void **state)
+{
+	kref_t o8, o9, d9, o10;
+
+	(void)state;
+	cluster("abc");
+	act("a", "send o-1 #m [o+8 o+9 o+d9.1] -", NULL);
+	takes("b", "message o+0 #m [o-1 o-2 o-3] -");
+	o8 = kref_of("a", "o+8"), o9 = kref_of("a", "o+9"), d9 = kref_of("a", "o+d9.1");
+	poke("a");
+	act("b", "send o-1 #queued [] p+1", "subscribe p+1", NULL);
+	revoke_all("a");
+	play("a", "send o-1 #new [o+10 o+8] -", "abandon o+9", "done", NULL);
+	takes("b", "message o+0 #new [o-4 o-1] -");
+	takes("b", "notify p+1 krej " REVOKED " []");
+	o10 = kref_of("a", "o+10");
+	assert_true(is_revoked(o8) && is_revoked(o9) && is_revoked(d9) && is_revoked(root("a")));
+	assert_false(is_revoked(o10) || is_revoked(root("b")));
+	act("b", "send o-2 #abandoned [] p+2", "subscribe p+2", "send o-4 #works [] -", NULL);
+	takes("a", "message o+10 #works [] -");
+	takes("b", "notify p+2 krej " REVOKED " []");
+	world_crash();
+	world_run();
+	start_up("a"), start_up("b"), start_up("c");
+	assert_true(is_revoked(o8) && is_revoked(o9) && is_revoked(d9));
+	terminate("a");
+	assert_int_equal(vat_named("a")->row.n_exports, 0);
+	assert_true(object_row(o8).flags & object_row(o9).flags & object_row(d9).flags & OBJECT_F_REVOKED);
+	assert_false(is_revoked(o10));
+	act("b", "send o-3 #ended [] p+4", "subscribe p+4", "drop o-1 o-2 o-3 o-4", "retimp o-1 o-2 o-3 o-4", NULL);
+	takes("b", "notify p+4 krej " REVOKED " []");
+	assert_false(row_exists(o8) || row_exists(d9) || row_exists(o10));
+	expect_nothing();
+}
+
+/* G4: at request an idle vat is asked; the answer comes when drops were delivered and circles have gone */
+static void test_collect(void **state)
+{
+	struct control_request first = {0}, second = {0};
+
+	(void)state;
+	cluster("abc");
+	act("a", "send o-1 #m [o+9] -", NULL);
+	takes("b", "message o+0 #m [o-1] -");
+	must(collect_reap(&world->k, vat_named("c")));
+	world_run();
+	takes("c", "bringOutYourDead");
+	assert_int_equal(vat_named("c")->row.n_dirt_deliveries, 0);
+	suspend("c");
+	must(collect_begin(&world->k, &first));
+	world_run();
+	must(collect_begin(&world->k, &second));
+	expect("a", "bringOutYourDead");
+	play("a", "resolve p+7 data #x [p+8]; p+8 data #y [p+7]", "done", NULL);
+	assert_false(first.answered);
+	expect("b", "bringOutYourDead");
+	play("b", "drop o-1", "retimp o-1", "done", NULL);
+	assert_false(first.answered); /* not before a knows */
+	takes("a", "dropExports o+9");
+	takes("a", "retireExports o+9");
+	assert_string_equal(first.text, "{\"circular\":2,\"objects\":1,\"promises\":2,\"vats\":2}");
+	assert_false(second.answered);
+	takes("a", "bringOutYourDead");
+	assert_false(second.answered);
+	terminate("b"); /* it need not answer any more */
+	assert_true(second.answered);
+	expect_nothing();
+	resume("c");
+}
+
 /* Two subclusters: references outlive the subcluster of their owner, and reject; its rows go (R, G3, G5) */
 static void test_two_subclusters(void **state)
 {
@@ -392,6 +480,8 @@ int main(void)
 	    T(test_sweep_in_steps),
 	    T(test_revoked_is_passed_on),
 	    T(test_two_subclusters),
+	    T(test_revoke_vat),
+	    T(test_collect),
 	};
 
 	return run_on_both("test_kernel_gc", tests, ARRAY_LEN(tests));

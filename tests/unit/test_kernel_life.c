@@ -6,6 +6,8 @@
  */
 #include "kernel_steps.h"
 
+#include "../../broker/aside.h"
+
 /* --- deliveries, lives ---------------------------------------------------------------------------------- */
 
 /* D6: what it sent before it died counts: a done that is found is applied; without one nothing is */
@@ -39,6 +41,7 @@ static void test_death_after_done(void **state)
  */
 static void test_poison_message(void **state)
 {
+	struct aside aside = {0};
 	kref_t out, o5;
 
 	(void)state;
@@ -53,6 +56,10 @@ static void test_poison_message(void **state)
 	expect("b", "message o+0 #poison [o-2] p-1");
 	process_dies("b", SIGKILL);
 	assert_int_equal(n_rows(T_ASIDE), 1);
+	assert_int_equal(aside_next(&world->k, &aside), 0);
+	assert_int_equal(aside.row.target, root("b").bits);
+	assert_int_equal(aside.row.deaths, 2);
+	assert_int_equal(capdata_slot(&aside.methargs, 0), o5.bits);
 	takes("a", "dropExports o+5"); /* references released */
 	takes("a", "retireExports o+5");
 	assert_false(row_exists(o5));
@@ -83,6 +90,52 @@ static void test_poison_message(void **state)
 	start_up("b");
 	takes("b", "notify p-1 data #v []");
 	expect_nothing();
+}
+
+/* V4, V17, C7: it can be sent while all it names is there; the latest thousand of a vat are kept, and go with it */
+static void test_aside(void **state)
+{
+	struct aside a = {0};
+	kref_t o5, lost;
+	uint64_t i;
+
+	(void)state;
+	cluster("ab");
+	act("a", "send o-1 #m [o+5] -", NULL);
+	takes("b", "message o+0 #m [o-1] -");
+	o5 = kref_of("a", "o+5");
+	must(kernel_savepoint(&world->k));
+	for (i = 0; i < ASIDE_MAX + 10; i++) {
+		uint64_t slot = o5.bits;
+		uint8_t raw[32];
+		struct item item = {.seq = world->k.next_seq++, .raw = raw, .len = capdata_size(2, 1)};
+
+		capdata_write(raw, "#1", 2, &slot, 1);
+		item.row.target = root("b").bits;
+		must(aside_put(&world->k, vat_named("b"), &item));
+	}
+	must(kernel_release(&world->k));
+	world_commit();
+	assert_int_equal(n_rows(T_ASIDE), ASIDE_MAX);
+	assert_int_equal(aside_next(&world->k, &a), 0);
+	i = a.seq;
+	assert_int_equal(aside_find(&world->k, i, &a), 0);
+	assert_int_equal(aside_lost(&world->k, &a, &lost), 0);
+	assert_true(kref_is_none(lost));
+	act("b", "drop o-1", NULL);
+	takes("a", "dropExports o+5");
+	assert_int_equal(aside_find(&world->k, i, &a), 0);
+	assert_int_equal(aside_lost(&world->k, &a, &lost), 0);
+	assert_true(kref_equal(lost, o5)); /* though a still has its entry */
+	assert_int_equal(aside_find(&world->k, i - 1, &a), ASIDE_E_UNKNOWN);
+	must(kernel_savepoint(&world->k));
+	must(aside_drop(&world->k, vat_named("b"), i));
+	must(kernel_release(&world->k));
+	world_commit();
+	assert_int_equal(aside_find(&world->k, i, &a), ASIDE_E_UNKNOWN);
+	must(subcluster_terminate(&world->k, subcluster_of("a"), "the end", NULL));
+	world_run();
+	assert_int_equal(n_rows(T_ASIDE), 0);
 }
 
 /* V4: startVat failing twice in a row suspends; resume is then a restart */
@@ -465,6 +518,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	    T(test_death_after_done),
 	    T(test_poison_message),
+	    T(test_aside),
 	    T(test_start_fails_twice),
 	    T(test_many_deaths),
 	    T(test_terminate_policy),

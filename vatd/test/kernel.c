@@ -10,6 +10,7 @@
 
 #include "../../broker/boot.h"
 #include "../../broker/clist.h"
+#include "../../broker/collect.h"
 #include "../../broker/cycle.h"
 #include "../../broker/hosted.h"
 #include "../../broker/launch.h"
@@ -215,6 +216,7 @@ void kit_step(struct kit *kit)
 	must(crank_prepare_ready(k));
 	must(sweep_step(k, &more));
 	must(cycle_step(k, &more));
+	must(collect_pump(k));
 	must(kernel_tell_callers(k));
 }
 
@@ -327,6 +329,7 @@ struct kit *kit_free(struct kit *kit)
 	hosted_deinit(k);
 	launch_deinit(k);
 	cycle_deinit(k);
+	collect_deinit(k);
 	k->store = store_free(k->store);
 	loop_deinit(&k->loop);
 	u64_list_deinit(&k->touched);
