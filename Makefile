@@ -124,7 +124,7 @@ KERNEL := broker/boot.c broker/kernel.c broker/loop.c broker/channel.c broker/tr
 	broker/promise.c broker/queue.c broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/collect.c broker/sweep.c \
 	broker/vat.c broker/life.c broker/aside.c broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/code.c broker/vatstore.c \
 	$(LIB_WIRE) $(LIB_JSON) $(LIB_CONFIG) $(STORE)
-KERNEL_TESTS := $(patsubst %,test_kernel_%,route promise cycle syscall life gc ahead random hosted)
+KERNEL_TESTS := $(patsubst %,test_kernel_%,route promise cycle syscall life gc ahead hostile random hosted)
 UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval LINK_$(t) := tests/unit/kernel_harness.c tests/runner/words.c $(LIB_CHECK) $(KERNEL)))
 $(foreach t,$(KERNEL_TESTS),$(eval LIBS_$(t) := -llmdb -ljansson -lmd -lpthread))
