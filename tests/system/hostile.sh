@@ -44,6 +44,16 @@ test_siege() {
 	stop_and_fsck
 }
 
+# The table in docs/SECURITY.md is the table of attacks.
+test_security_page() {
+	"$VATS/hostile" list | jq -rs 'reduce .[] as $a ([]; if any(.[]; .price == $a.price) then
+			map(if .price == $a.price then .names += ["`\($a.name)`"] else . end)
+		else . + [{price: $a.price, names: ["`\($a.name)`"]}] end)
+		| .[] | "| \(.names | reduce .[] as $n ([]; if index([$n]) then . else . + [$n] end) | join(", ")) | \(.price) |"' > "$T/wanted"
+	sed -n '/^| attack (/,/^$/p' "$SOURCE/docs/SECURITY.md" | sed 1,2d | sed '/^$/d' > "$T/page"
+	diff "$T/page" "$T/wanted" || fail "these rows of docs/SECURITY.md are not (any more) what is tried: see above, what is wanted with >"
+}
+
 # V4: more than 3 deaths in 60 s suspend the vat; its callers wait, visibly, and restart brings it back.
 test_dies_too_often() {
 	local n pid vat

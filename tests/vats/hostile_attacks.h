@@ -1015,18 +1015,23 @@ static void print_string(const char *key, const char *text)
 	printf("\",");
 }
 
-/* What the caller hears, and what is left of the vat. */
-static const struct { const char *answer, *status; unsigned incarnation, deaths, illegal; } prices[] = {
-	[ILLEGAL] = { "KERNEL:VAT_FATAL:ILLEGAL_SYSCALL.* kernel=true$", "terminated", 1, 0, 1 },
-	[ILLEGAL_LATER] = { "^#true|KERNEL:VAT_TERMINATED", "terminated", 1, 0, 1 },
-	[POISON] = { "KERNEL:DELIVERY_FAILED.* kernel=true$", "running", 3, 2, 0 },
-	[ONE_DEATH] = { NULL, "running", 2, 1, 0 },
-	[GONE] = { "KERNEL:(ENDPOINT_UNREACHABLE|VAT_TERMINATED).* kernel=true$", "terminated", 1, 1, 0 },
-	[SUSPENDED] = { "^nothing$", "suspended", 2, 0, 0 },
-	[EXITED] = { "^#true", "terminated", 1, 0, 0 },
-	[ENDLESS] = { NULL, "terminated", 1, 0, 0 },
-	[NOTHING] = { NULL, "running", 1, 0, 0 },
+/* What the caller hears, what is left of the vat, and how docs/SECURITY.md says it. */
+static const struct { const char *answer, *status; unsigned incarnation, deaths, illegal; const char *text; } prices[] = {
+	[ILLEGAL] = { "KERNEL:VAT_FATAL:ILLEGAL_SYSCALL.* kernel=true$", "terminated", 1, 0, 1,
+		      "illegal on arrival: the vat is terminated, its caller hears `VAT_FATAL:ILLEGAL_SYSCALL`" },
+	[ILLEGAL_LATER] = { "^#true|KERNEL:VAT_TERMINATED", "terminated", 1, 0, 1,
+			    "illegal in another crank, or in none: the vat is terminated" },
+	[POISON] = { "KERNEL:DELIVERY_FAILED.* kernel=true$", "running", 3, 2, 0,
+		     "its process, twice; the message is set aside (`DELIVERY_FAILED`), the vat goes on" },
+	[ONE_DEATH] = { NULL, "running", 2, 1, 0, "its process, once, at the deadline" },
+	[GONE] = { "KERNEL:(ENDPOINT_UNREACHABLE|VAT_TERMINATED).* kernel=true$", "terminated", 1, 1, 0,
+		   "with `\"restart\": \"terminate\"`: the vat, at the first death" },
+	[SUSPENDED] = { "^nothing$", "suspended", 2, 0, 0, "it is suspended, the reason names the limit; its callers wait" },
+	[EXITED] = { "^#true", "terminated", 1, 0, 0, "it ends as it asked to, and what it says is shown escaped" },
+	[ENDLESS] = { NULL, "terminated", 1, 0, 0, "goes on until somebody terminates it; others have their turns meanwhile" },
+	[NOTHING] = { NULL, "running", 1, 0, 0, "nothing: odd or large, and legal" },
 };
+#define TEXT_AT_THE_END "illegal when the crank is done: the same; in a crank that is never done it is a death at the deadline"
 
 static void print_attack(const struct attack *a, const struct position *p)
 {
@@ -1038,6 +1043,8 @@ static void print_attack(const struct attack *a, const struct position *p)
 	snprintf(method, sizeof(method), "%s%s%s", p ? p->name : "", p ? "/" : "", a->name);
 	printf("{");
 	print_string("method", method);
+	print_string("name", a->name);
+	print_string("price", a->judged == AT_THE_END ? TEXT_AT_THE_END : prices[a->price].text);
 	print_string("answer", prices[price].answer ? prices[price].answer : a->said);
 	print_string("status", prices[price].status);
 	print_string("reason", price == ENDLESS ? "terminated" : price == ILLEGAL || price == ILLEGAL_LATER ? "^illegal syscall: " : "");
