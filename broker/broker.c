@@ -112,6 +112,7 @@ static int timeout_ms(const struct kernel *k, bool more)
 {
 	bool outside = control_has_output(k->control) || k->n_effects || k->want_processes;
 	int lease = process_lease_timeout_ms(), t = -1;
+	uint64_t now_us;
 
 	if (more || k->hosted_work || (k->ready_first && !(k->serial && k->n_in_flight)))
 		return 0;
@@ -119,6 +120,10 @@ static int timeout_ms(const struct kernel *k, bool more)
 		t = TICK_MS;
 	if (k->dirty_since_ns && outside)
 		t = 1;
+	if (k->next_ended_us && t < 0) {	/* minutes away: looked at once a minute, for the clock may be set */
+		now_us = now_realtime_us();
+		t = k->next_ended_us <= now_us ? 0 : k->next_ended_us - now_us < 60000000 ? (k->next_ended_us - now_us) / 1000 + 1 : 60000;
+	}
 	if (lease >= 0 && (t < 0 || lease < t))
 		t = lease;
 	return t;

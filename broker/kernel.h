@@ -111,6 +111,7 @@ struct kernel {
 	unsigned n_pings;		/* pings whose answer is awaited */
 	struct launch *launches;
 	bool launch_work;		/* launch_pump has something to do */
+	uint64_t next_ended_us;		/* realtime: when to look for subclusters whose vats ended long ago; 0: there are none */
 	struct effect *effects;		/* run after the next commit */
 	size_t n_effects, size_effects;
 

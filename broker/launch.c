@@ -633,12 +633,58 @@ static int answered(struct kernel *k, struct host_call *c)
 
 /* --- the end ------------------------------------------------------------------------------------------------------ */
 
+/* S5: the last one of a subcluster that ran? */
+static int note_ended(struct kernel *k, uint64_t number)
+{
+	struct row_subcluster row;
+	struct vat *v, *tmp;
+	int r;
+
+	HASH_ITER(hh, k->vats, v, tmp) {
+		if (v->row.subcluster == number && v->row.status != VAT_TERMINATED)
+			return 0;
+	}
+	r = subcluster_load(k, number, &row);
+	if (r)
+		return r < 0 ? r : kernel_corrupt("subcluster: no row");
+	if (row.status != SUB_RUNNING)
+		return 0;
+	row.ended_us = now_realtime_us();
+	k->next_ended_us = 1;	/* launch_pump finds out when */
+	return subcluster_save(k, number, &row);
+}
+
+/* Subclusters whose vats have all ended go after a while in which people can see why (S5). */
+static int remove_ended(struct kernel *k)
+{
+	uint64_t number = 0, next = 0, keep_us = k->settings.ended_keep_ms * 1000, now = now_realtime_us();
+	struct row_subcluster row;
+	int r;
+
+	while ((r = subcluster_next(k, &number, &row)) == 0) {
+		if (row.status != SUB_RUNNING || !row.ended_us)
+			continue;
+		/* A clock that was set back does not keep it for ever. */
+		if (row.ended_us <= now && now - row.ended_us < keep_us) {
+			if (!next || row.ended_us + keep_us < next)
+				next = row.ended_us + keep_us;
+			continue;
+		}
+		log_info("s%" PRIu64 " is removed: all its vats have ended", number);
+		r = subcluster_terminate(k, number, "all its vats have ended", NULL);
+		if (r < 0)
+			return r;
+	}
+	k->next_ended_us = next;
+	return r < 0 ? r : 0;
+}
+
 int launch_vat_failed(struct kernel *k, struct vat *v)
 {
 	struct launch *l = launch_find(k, v->row.subcluster);
 
 	if (!l || !(v->row.flags & VAT_F_LAUNCHING) || l->failed || l->ending)
-		return 0;
+		return note_ended(k, v->row.subcluster);
 	l->failed = true;
 	snprintf(l->error, sizeof(l->error), "vat %s: %s", v->row.name, v->row.reason);
 	k->launch_work = true;
@@ -818,6 +864,11 @@ int launch_pump(struct kernel *k)
 	struct launch *l, *next;
 	int r;
 
+	if (k->next_ended_us && now_realtime_us() >= k->next_ended_us) {
+		r = remove_ended(k);
+		if (r < 0)
+			return r;
+	}
 	if (!k->launch_work)
 		return 0;
 	k->launch_work = false;
@@ -856,6 +907,7 @@ int launch_boot(struct kernel *k)
 	uint64_t number = 0;
 	int r;
 
+	k->next_ended_us = 1;
 	for (;;) {
 		r = subcluster_next(k, &number, &row);
 		if (r)

@@ -710,6 +710,9 @@ static const struct limit restart_table[] = {
 	{ "windowMs", "milliseconds", offsetof(struct settings, deaths_window_ms), 1, UINT64_C(86400000) },
 	{ "sameDelivery", "deaths", offsetof(struct settings, poison_deaths), 1, 1000 },
 };
+static const struct limit ended_table[] = {
+	{ "keepMs", "milliseconds", offsetof(struct settings, ended_keep_ms), 0, UINT64_C(31536000000) },
+};
 static const struct limit reap_table[] = {
 	{ "deliveries", "deliveries", offsetof(struct settings, reap_deliveries), 1, 1000000000 },
 	{ "collected", "references", offsetof(struct settings, reap_collected), 1, 1000000000 },
@@ -736,6 +739,11 @@ static int parse_reap_settings(const struct place *at, json_t *value, void *out,
 	return parse_numbers(at, value, reap_table, ARRAY_LEN(reap_table), out, error);
 }
 
+static int parse_ended_settings(const struct place *at, json_t *value, void *out, char *error)
+{
+	return parse_numbers(at, value, ended_table, ARRAY_LEN(ended_table), out, error);
+}
+
 static int parse_commit_settings(const struct place *at, json_t *value, void *out, char *error)
 {
 	return parse_numbers(at, value, commit_table, ARRAY_LEN(commit_table), out, error);
@@ -745,7 +753,7 @@ void settings_init(struct settings *s)
 {
 	*s = (struct settings){
 		.deaths = 3, .deaths_window_ms = 60000, .poison_deaths = 2,
-		.reap_deliveries = 200, .reap_collected = 20,
+		.reap_deliveries = 200, .reap_collected = 20, .ended_keep_ms = 600000,
 		.group_cranks = 10000, .group_ms = 100,
 	};
 	limits_init(&s->limits);
@@ -757,6 +765,7 @@ int settings_parse(const json_t *json, struct settings *out, char error[CONFIG_E
 		{ "limits", parse_default_limits, NULL },
 		{ "restart", parse_restart_settings, NULL },
 		{ "reap", parse_reap_settings, NULL },
+		{ "ended", parse_ended_settings, NULL },
 		{ "commit", parse_commit_settings, NULL },
 	};
 	struct place top = { .key = "config" };

@@ -86,6 +86,7 @@ size_t config_paths_index(const struct config_paths *p, const char *path);	/* SI
  *	{ "limits": { … },			defaults for vats, fields as in a cluster's "limits"
  *	  "restart": { "deaths": 3, "windowMs": 60000, "sameDelivery": 2 },
  *	  "reap": { "deliveries": 200, "collected": 20 },
+ *	  "ended": { "keepMs": 600000 },
  *	  "commit": { "cranks": 10000, "ms": 100 } }
  */
 struct settings {
@@ -93,6 +94,7 @@ struct settings {
 	uint64_t deaths, deaths_window_ms;	/* more deaths than this in that time suspend a vat (V4) */
 	uint64_t poison_deaths;			/* one delivery that kills this often in a row is poison (V4) */
 	uint64_t reap_deliveries, reap_collected; /* bringOutYourDead after so much since the last (G4) */
+	uint64_t ended_keep_ms;			/* a subcluster stays for so long when all its vats have ended (S5) */
 	uint64_t group_cranks, group_ms;	/* a group of cranks is committed after so many, or so long, at the latest */
 };
 void settings_init(struct settings *s);		/* the defaults */

@@ -138,6 +138,30 @@ static void test_aside(void **state)
 	assert_int_equal(n_rows(T_ASIDE), 0);
 }
 
+/* S5, V12: when all its vats have ended a subcluster stays for people to look at, over restarts too, and then goes */
+static void test_ended(void **state)
+{
+	(void)state;
+	cluster("ab");
+	terminate("a");
+	world->k.settings.ended_keep_ms = 0;
+	world_run();
+	assert_int_equal(n_rows(T_SUBCLUSTER), 1); /* b lives */
+	world->k.settings.ended_keep_ms = 3600000;
+	act("b", "exit ok #enough []", NULL);
+	assert_int_equal(n_rows(T_VAT), 2);
+	world_crash();
+	world_run();
+	assert_int_equal(n_rows(T_VAT), 2);
+	assert_int_equal(status("b"), VAT_TERMINATED);
+	assert_true(world->k.next_ended_us > now_realtime_us());
+	world->k.settings.ended_keep_ms = 0;
+	world->k.next_ended_us = 1;
+	world_run();
+	assert_int_equal(n_rows(T_SUBCLUSTER) + n_rows(T_VAT) + n_rows(T_LOG) + n_rows(T_CLIST) + n_rows(T_SUB_CONFIG), 0);
+	assert_int_equal(n_rows(T_OBJECT), 1); /* the console */
+}
+
 /* V4: startVat failing twice in a row suspends; resume is then a restart */
 static void test_start_fails_twice(void **state)
 {
@@ -519,6 +543,7 @@ int main(void)
 	    T(test_death_after_done),
 	    T(test_poison_message),
 	    T(test_aside),
+	    T(test_ended),
 	    T(test_start_fails_twice),
 	    T(test_many_deaths),
 	    T(test_terminate_policy),
