@@ -125,8 +125,10 @@ KERNEL := broker/boot.c broker/kernel.c broker/loop.c broker/channel.c broker/tr
 	broker/vat.c broker/life.c broker/aside.c broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/code.c broker/vatstore.c \
 	$(LIB_WIRE) $(LIB_JSON) $(LIB_CONFIG) $(STORE)
 KERNEL_TESTS := $(patsubst %,test_kernel_%,route promise cycle syscall life gc ahead hostile random hosted)
+KERNEL_TESTS += test_kernel_model
 UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval LINK_$(t) := tests/unit/kernel_harness.c tests/runner/words.c $(LIB_CHECK) $(KERNEL)))
+LINK_test_kernel_model += tests/unit/model.c
 $(foreach t,$(KERNEL_TESTS),$(eval LIBS_$(t) := -llmdb -ljansson -lmd -lpthread))
 
 # The scenario runner plays everything around the broker, which is a process or in it.

@@ -557,6 +557,14 @@ int promise_subscribe(struct kernel *k, kref_t ref, endpoint_t e)
 	return r < 0 ? error_trace(r) : 0;
 }
 
+int promise_unsubscribe(struct kernel *k, kref_t ref, endpoint_t e)
+{
+	uint8_t key[16];
+	int r = store_del(k->store, T_SUBSCRIBER, key, key_u64_u64(key, ref.bits, e.bits));
+
+	return r < 0 ? error_trace(r) : 0;
+}
+
 static int drop_subscribers(struct kernel *k, kref_t ref)
 {
 	const void *key, *val;

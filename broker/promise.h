@@ -52,6 +52,7 @@ int promise_note_host(struct kernel *k, kref_t ref);
 
 /* P4; to a settled promise: queues the notify at once. */
 int promise_subscribe(struct kernel *k, kref_t ref, endpoint_t e);
+int promise_unsubscribe(struct kernel *k, kref_t ref, endpoint_t e);	/* who did not subscribe may, too */
 
 /* n_refs is 0: forget the promise and release what its value holds (P9). */
 int promise_delete(struct kernel *k, kref_t ref, const struct row_promise *row);

@@ -105,14 +105,6 @@ static int sweep_decided(struct kernel *k, struct vat *v, bool terminated, uint6
 	return 0;
 }
 
-static int drop_subscription(struct kernel *k, endpoint_t e, kref_t ref)
-{
-	uint8_t key[16];
-	int r = store_del(k->store, T_SUBSCRIBER, key, key_u64_u64(key, ref.bits, e.bits));
-
-	return r < 0 ? error_trace(r) : 0;
-}
-
 /* One entry of the clist: does it go, and what goes with it? */
 static int sweep_entry(struct kernel *k, struct vat *v, bool terminated, kref_t kref, vref_t vref)
 {
@@ -138,7 +130,7 @@ static int sweep_entry(struct kernel *k, struct vat *v, bool terminated, kref_t 
 			return r;
 	}
 	if (kref_is_promise(kref)) {
-		r = drop_subscription(k, e, kref);
+		r = promise_unsubscribe(k, kref, e);
 		if (r < 0)
 			return r;
 	}

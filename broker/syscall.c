@@ -199,6 +199,9 @@ static int do_resolve(struct kernel *k, struct vat *v, const struct wire_frame *
 		pos = wire_next_resolution(pos, &w);
 		r = store_form(k, v, &w.value, &b.v[i].raw, &b.v[i].len);
 	}
+	/* A subscription ends with the entry (P13): also of what is only forwarded now. */
+	for (i = 0; r == 0 && i < b.n; i++)
+		r = promise_unsubscribe(k, b.v[i].promise, endpoint_vat(v->number));
 	if (r == 0)
 		r = settle_batch(k, &b);
 	for (i = 0; r == 0 && i < b.n; i++)

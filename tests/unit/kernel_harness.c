@@ -189,7 +189,10 @@ void world_step(void)
 	must(hosted_pump(k));
 	must(kernel_tell_callers(k));
 	must(launch_pump(k));
-	must(crank_prepare_ready(k));
+	if (world->prepare)
+		world->prepare();
+	else
+		must(crank_prepare_ready(k));
 	must(sweep_step(k, &more));
 	must(cycle_step(k, &more));
 	must(collect_pump(k));
@@ -249,7 +252,7 @@ void world_commit(void)
 		assert_int_equal(world_check(true), 0); /* C6 */
 }
 
-void world_run(void)
+void world_settle(void)
 {
 	unsigned rounds = 0;
 
@@ -257,6 +260,11 @@ void world_run(void)
 		world_step();
 		assert_true(++rounds < 100000);
 	} while (!is_quiet());
+}
+
+void world_run(void)
+{
+	world_settle();
 	world_commit();
 }
 
@@ -820,11 +828,7 @@ void expect_promise(kref_t ref, const char *want)
 	free(text);
 }
 
-/* Walks a table; fn may be NULL. */
-static size_t walk_table(enum table t,
-                         void (*fn)(void *ctx, const uint8_t *key, size_t key_len, const uint8_t *val,
-                                    size_t len),
-                         void *ctx)
+size_t world_walk(enum table t, row_fn *fn, void *ctx)
 {
 	uint8_t at[KEY_MAX];
 	const void *key, *val;
@@ -844,7 +848,7 @@ static size_t walk_table(enum table t,
 	}
 }
 
-size_t n_rows(enum table t) { return walk_table(t, NULL, NULL); }
+size_t n_rows(enum table t) { return world_walk(t, NULL, NULL); }
 
 struct dump {
 	FILE *f;
@@ -883,7 +887,7 @@ char *world_dump(uint64_t except)
 	d.f = open_memstream(&text, &n);
 	for (i = 0; i < ARRAY_LEN(tables); i++) {
 		d.t = tables[i];
-		walk_table(d.t, dump_row, &d);
+		world_walk(d.t, dump_row, &d);
 	}
 	fclose(d.f);
 	return text;

@@ -68,6 +68,7 @@ struct world {
 	struct control_server *programs;
 	const char *services;           /* JSON: what the next cluster asks for; NULL: ["console"] */
 	bool no_check, no_keep;         /* do not recount; do not pin what host calls settled with */
+	void (*prepare)(void);          /* a test that says itself in which order vats get work; NULL: the kernel's */
 };
 extern struct world *world;
 
@@ -75,6 +76,7 @@ void world_open(const char *dir, enum store_kind kind);
 void world_close(void);
 void world_crash(void);        /* what is not committed is lost; boots again (V9); does not run */
 void world_run(void);          /* until nothing moves; commit; check */
+void world_settle(void);       /* until nothing moves; no commit unless a process waits for it */
 void world_step(void);         /* one round, no commit unless a process waits for it */
 void world_commit(void);       /* and check */
 size_t world_check(bool show); /* lines that the checker reports */
@@ -126,6 +128,8 @@ void expect_promise(
     kref_t ref,
     const char *text); /* "data #x [ko1]", "ref …", "rej …", "krej …", "unresolved", "forwarded" */
 size_t n_rows(enum table t);
+typedef void row_fn(void *ctx, const uint8_t *key, size_t key_len, const uint8_t *val, size_t len);
+size_t world_walk(enum table t, row_fn *fn, void *ctx); /* all rows, their number; fn may be NULL */
 /* Everything of the tables of references and queues as text, times left out; entries of `except` (0: none)
  * too. */
 char *world_dump(uint64_t except_endpoint);

@@ -296,6 +296,24 @@ static void test_forwarded_subscribers(void **state)
 	expect_nothing();
 }
 
+/* P13: who forwards a promise that it had subscribed to has let go of it; also when it comes back */
+static void test_forwarder_not_told(void **state)
+{
+	(void)state;
+	cluster("ab");
+	give("b", root("a"));
+	act("a", "send o-1 #m [p+1] -", "subscribe p+1", "resolve p+1 ref #f [p+2]", NULL);
+	assert_int_equal(n_rows(T_SUBSCRIBER), 0);
+	expect("b", "message o+0 #m [p-1] -");
+	play("b", "send o-1 #back [p-1] -", "done", NULL);
+	takes("a", "message o+0 #back [p-2] -");
+	act("a", "resolve p+2 data #v []", NULL);
+	expect_nothing();
+	act("a", "subscribe p-2", NULL);
+	takes("a", "notify p-2 data #v []");
+	expect_nothing();
+}
+
 /* P2: the sender may hand on the result it has to give itself */
 static void test_result_handed_on(void **state)
 {
@@ -358,6 +376,7 @@ int main(void)
 	    T(test_one_queued_notify),
 	    T(test_own_subscription),
 	    T(test_forwarded_subscribers),
+	    T(test_forwarder_not_told),
 	    T(test_result_handed_on),
 	    T(test_large_closure),
 	    T(test_decider_dies),
