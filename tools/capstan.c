@@ -349,6 +349,55 @@ static int cmd_holds(struct cli *cli)
 	return r;
 }
 
+static const char *service_state(const json_t *service)
+{
+	const json_t *attached = json_object_get(service, "attached");
+
+	return !attached ? "" : json_is_true(attached) ? "attached" : "away";
+}
+
+static void print_services(const json_t *services)
+{
+	static const char *const heads[] = { "NAME", "KREF", "KIND", "STATE", "UID", "SYSTEM-ONLY", "WAITING" };
+	static const char *const before[] = { "name", "kref", "kind" }, *const after[] = { "uid", "systemOnly", "waiting" };
+	struct listing t = LISTING_INIT(heads);
+	char buf[32];
+
+	for (size_t i = 0; i < json_array_size(services); i++) {
+		const json_t *s = json_array_get(services, i);
+
+		for (size_t j = 0; j < ARRAY_LEN(before); j++)
+			listing_add(&t, output_member(s, before[j], buf));
+		listing_add(&t, service_state(s));
+		for (size_t j = 0; j < ARRAY_LEN(after); j++)
+			listing_add(&t, output_member(s, after[j], buf));
+	}
+	listing_print(&t);
+	listing_deinit(&t);
+}
+
+static int cmd_services(struct cli *cli)
+{
+	json_t *result = NULL;
+	int r = request(cli, "listServices", json_object(), &result);
+
+	if (!r && has(cli, OPT_JSON))
+		output_json(result);
+	else if (!r)
+		print_services(json_object_get(result, "services"));
+	json_decref(result);
+	return r;
+}
+
+static int cmd_unregister(struct cli *cli)
+{
+	json_t *params = json_pack("{s:s}", "name", cli->words[1]);
+
+	if (!params)
+		return usage("expected the name of a service");
+	return request_done(cli, "unregisterService", params);
+}
+
 /* --- call ------------------------------------------------------------------------------------------------- */
 
 /* OUTPUT_OK, or the sentence about the argument (counted from 1, after METHOD). */
@@ -757,6 +806,8 @@ static const struct command commands[] = {
 	{ "pin", "pin REF", "keep an object or promise until unpin; pins add up", 1, 1, 0, cmd_pin },
 	{ "unpin", "unpin REF", "take one pin back", 1, 1, 0, cmd_unpin },
 	{ "revoke", "revoke REF|v1", "end an object, or all that a vat has given out, for good", 1, 1, 0, cmd_revoke },
+	{ "services", "services", "list the services", 0, 0, 0, cmd_services },
+	{ "unregister", "unregister NAME", "remove a service that a program registered", 1, 1, 0, cmd_unregister },
 	{ "terminate", "terminate s1|v1", "end a subcluster or a vat for good", 1, 1, 0, cmd_terminate },
 	{ "restart", "restart v1", "start a vat's process anew", 1, 1, 0, cmd_restart },
 	{ "suspend", "suspend v1", "deliver nothing to a vat", 1, 1, 0, cmd_suspend },

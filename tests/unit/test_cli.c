@@ -578,6 +578,20 @@ static void test_holds(void **state)
 	expect(0, "KREF  KIND    OWNER  COUNT  SINCE\nko9   person  -      2      2026-01-01T00:00:00Z\n", "");
 }
 
+static void test_services(void **state)
+{
+	(void)state;
+	PLAY(WORDS("services"), { "listServices", "{}", "\"result\":{\"services\":["
+	     "{\"name\":\"console\",\"kref\":\"ko1\",\"kind\":\"builtin\",\"systemOnly\":false,\"waiting\":0},"
+	     "{\"name\":\"greeter\",\"kref\":\"ko9\",\"kind\":\"host\",\"systemOnly\":true,\"waiting\":12,"
+	     "\"attached\":false,\"uid\":1000}]}" });
+	expect(0, "NAME     KREF  KIND     STATE  UID   SYSTEM-ONLY  WAITING\n"
+		  "console  ko1   builtin  -      -     no           0\n"
+		  "greeter  ko9   host     away   1000  yes          12\n", "");
+	PLAY(WORDS("unregister", "greeter"), { "unregisterService", "{\"name\":\"greeter\"}", "\"result\":{}" });
+	expect(0, "", "");
+}
+
 static void test_call(void **state)
 {
 	(void)state;
@@ -772,7 +786,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_help_is_the_synopsis), T(test_man_page_is_sound), T(test_version), T(test_usage), T(test_no_broker),
 		T(test_kernel_errors), T(test_refused_connection), T(test_full_disk), T(test_simple_requests),
-		T(test_status), T(test_ps), T(test_holds), T(test_call), T(test_rejections), T(test_timeout),
+		T(test_status), T(test_ps), T(test_holds), T(test_services), T(test_call), T(test_rejections), T(test_timeout),
 		T(test_launch), T(test_launch_errors), T(test_log), T(test_log_follow),
 	};
 

@@ -180,7 +180,7 @@ static void test_hosted_call(void **state)
 	expect_nothing();
 }
 
-/* S7: two calls, answered in the other order; the result that is one reference is that object */
+/* S8: two calls, answered in the other order; the result that is one reference is that object */
 static void test_hosted_order(void **state)
 {
 	struct control_server *h = greeter();
@@ -290,7 +290,7 @@ static void test_hosted_promises(void **state)
 	told(2, "data #5 []");
 }
 
-/* S7: method names and arguments of every kind; all are answered */
+/* S8: method names and arguments of every kind; all are answered */
 static void test_hosted_exotic(void **state)
 {
 	static const struct { const char *body, *params; } asks[] = {
@@ -380,7 +380,7 @@ static void test_hosted_lost(void **state)
 	expect_nothing();
 }
 
-/* S7: bounds on what a program is asked at once; the rest waits, in order, and is lost with it */
+/* S8: bounds on what a program is asked at once; the rest waits, in order, and is lost with it */
 static void test_hosted_bounds(void **state)
 {
 	struct control_server *h = greeter();
@@ -553,7 +553,7 @@ static void test_hosted_names(void **state)
 	assert_null(registers(h[i], "more", 0));
 }
 
-/* S7, G9: unregistered: calls end, the object is collected when nobody reaches it, the name is free */
+/* S7, G8: unregistered: calls end, the object is collected when nobody reaches it, the name is free */
 static void test_hosted_unregister(void **state)
 {
 	struct control_server *h = greeter(), *other = program(1001);
