@@ -48,7 +48,7 @@ int service_load(struct kernel *k, const char *name, struct row_service *rowp);	
 int service_of(struct kernel *k, kref_t target, char **namep, struct row_service *row);
 /* Inside a savepoint; `row.kref` is set here. The name is free. */
 int service_make(struct kernel *k, const char *name, struct row_service *row);
-/* The same undone: what is left is an object of the kernel's that nobody serves (G8). */
+/* The same undone: what is left is an object of the kernel's that nobody serves (G10). */
 int service_unmake(struct kernel *k, const char *name, const struct row_service *row);
 /* At boot: make what is missing. */
 int service_boot(struct kernel *k);

@@ -553,7 +553,7 @@ static void test_hosted_names(void **state)
 	assert_null(registers(h[i], "more", 0));
 }
 
-/* S7, G8: unregistered: calls end, the object is collected when nobody reaches it, the name is free */
+/* S7, G10: unregistered: calls end, the object is collected when nobody reaches it, the name is free */
 static void test_hosted_unregister(void **state)
 {
 	struct control_server *h = greeter(), *other = program(1001);
