@@ -17,6 +17,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
@@ -28,7 +29,7 @@
 
 #define SECONDS_MAX	120	/* for one file in one mode */
 
-struct job { char *path; bool serial; pid_t pid; int out; bool done; int status; char *report; size_t len; };
+struct job { char *path; bool serial; pid_t pid; int out, err; bool done; int status; char *report; size_t len; };
 
 static struct job *jobs;
 static size_t n_jobs;
@@ -108,8 +109,10 @@ static void start_job(struct job *j, const struct runner_options *o)
 
 	if (pipe2(pair, O_CLOEXEC) < 0)
 		abort();
+	j->err = memfd_create("err", MFD_CLOEXEC);
 	j->pid = fork();
 	if (j->pid == 0) {
+		dup2(j->err, 2);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		alarm(SECONDS_MAX);
 		_exit(run_job(j, *o, fdopen(pair[1], "w")));
@@ -137,6 +140,18 @@ static void read_job(struct job *j)
 	j->done = true;
 }
 
+/* The last of what it wrote to standard error: the log of a broker in it, a sanitiser's report. */
+static void show_errors(const struct job *j)
+{
+	off_t end = lseek(j->err, 0, SEEK_END), at = end > 6000 ? end - 6000 : 0;
+	char buf[6001], *p = buf, *next;
+	ssize_t n = pread(j->err, buf, sizeof(buf) - 1, at);
+
+	buf[n > 0 ? n : 0] = '\0';
+	for (; (next = strchr(p, '\n')); p = next + 1)
+		printf("#   | %.*s\n", (int)(next - p), p);
+}
+
 static bool show_job(const struct job *j, size_t number)
 {
 	bool good = WIFEXITED(j->status) && WEXITSTATUS(j->status) == 0;
@@ -151,6 +166,9 @@ static bool show_job(const struct job *j, size_t number)
 			break;
 		printf("# %.*s\n", (int)(end - p), p);
 	}
+	if (!good)
+		show_errors(j);
+	close(j->err);
 	fflush(stdout);
 	return good;
 }

@@ -28,9 +28,9 @@ void runner_trace(struct runner *r, const char *fmt, ...)
 /* The broker's last words. */
 static void report_log(struct runner *r, FILE *f)
 {
-	char text[4097];
+	char text[8193];
 	int fd = open(r->log, O_RDONLY | O_CLOEXEC);
-	off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END), from = end > 4096 ? end - 4096 : 0;
+	off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END), from = end > 8192 ? end - 8192 : 0;
 	ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof(text) - 1, from);
 
 	if (n > 0) {

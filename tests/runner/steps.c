@@ -918,6 +918,61 @@ static void run_step(struct runner *r)
 	run_deed(r, word, at);
 }
 
+/* --- together … end --------------------------------------------------------------------------------------------------- */
+
+/* `NAME takes …` lines of a block: each vat's in their order, the vats in whichever order the kernel serves them. */
+static struct actor *taker(struct runner *r, const struct script_step *step)
+{
+	char name[NAME_SIZE], word[8];
+
+	if (sscanf(step->text, "%71s %7s", name, word) != 2 || strcmp(word, "takes"))
+		runner_fail(r, "between `together` and `end` there are only lines NAME takes …");
+	return need_actor(r, name);
+}
+
+struct block { size_t from, to; bool *done; size_t next; };
+
+static bool one_came(struct runner *r, void *arg)
+{
+	struct block *b = arg;
+	size_t i, j;
+
+	for (i = b->from; i < b->to; i++) {
+		struct actor *a = taker(r, &r->script.steps[i]);
+		bool first = !b->done[i - b->from];
+
+		for (j = b->from; j < i; j++)
+			first &= b->done[j - b->from] || taker(r, &r->script.steps[j]) != a;
+		if (first && a->deliveries.first) {
+			b->next = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static size_t run_together(struct runner *r, size_t from)
+{
+	struct block b = { .from = from, .to = from };
+	size_t n;
+
+	while (b.to < r->script.n_steps && strcmp(r->script.steps[b.to].text, "end"))
+		b.to++;
+	if (b.to == r->script.n_steps)
+		runner_fail(r, "`together` without `end`");
+	b.done = calloc(b.to - from + 1, sizeof(*b.done));
+	for (n = from; n < b.to; n++) {
+		r->step = &r->script.steps[from];
+		backend_await(r, one_came, &b, "somebody gets one of these");
+		r->step = &r->script.steps[b.next];
+		runner_trace(r, "%4u  %s", r->step->line, r->step->text);
+		run_step(r);
+		b.done[b.next - from] = true;
+	}
+	free(b.done);
+	return b.to;
+}
+
 void steps_run(struct runner *r)
 {
 	size_t i;
@@ -925,9 +980,12 @@ void steps_run(struct runner *r)
 	for (i = 0; i < r->script.n_steps; i++) {
 		r->step = &r->script.steps[i];
 		runner_trace(r, "%4u  %s", r->step->line, r->step->text);
-		run_step(r);
+		if (!strcmp(r->step->text, "together"))
+			i = run_together(r, i + 1);
+		else
+			run_step(r);
 		if (r->o->after_step)
-			r->o->after_step(r->o->hooks.ctx, r, r->step->line);
+			r->o->after_step(r->o->hooks.ctx, r, r->script.steps[i].line);
 	}
 	r->step = NULL;
 	settle_it(r);
