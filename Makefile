@@ -316,7 +316,10 @@ fuzz-%: $(B)/fuzz/fuzz_%
 $(B)/tests/scenario: $(call obj,$(SCENARIO) $(SCENARIO_BROKER)) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -llmdb -ljansson -lmd -lpthread
-.PHONY: scenario
+.PHONY: scenario scenario-index
+# Which rules no scenario names yet.
+scenario-index:
+	@tests/runner/index -v
 scenario: $(B)/tests/scenario $(BIN)/capstand
 	@$< -v -j1 $(S)
 

@@ -4,6 +4,7 @@
  *
  *	-j N		so many at a time (default: as many as there are processors)
  *	-m MODE		serial or parallel only
+ *	-t FOLDER	stores are made here (default: /dev/shm, else $TMPDIR)
  *	-d		the direct store instead of the overlay
  *	-i		the broker in the process of the scenario
  *	-g		the same, and in this process, for a debugger: one file and mode
@@ -224,10 +225,11 @@ int main(int argc, char **argv)
 	bool here = false;
 	int opt, i;
 
-	while ((opt = getopt(argc, argv, "j:m:digvkBc:")) >= 0) {
+	while ((opt = getopt(argc, argv, "j:m:t:digvkBc:")) >= 0) {
 		switch (opt) {
 		case 'j': at_once = atoi(optarg); break;
 		case 'm': only_mode = optarg; break;
+		case 't': o.tmp = optarg; break;
 		case 'd': o.direct = true; break;
 		case 'g': here = true; /* fall through */
 		case 'i': o.backend = RUNNER_IN_PROCESS; break;
