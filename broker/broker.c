@@ -18,6 +18,7 @@
 #include "code.h"
 #include "collect.h"
 #include "cycle.h"
+#include "deadline.h"
 #include "hosted.h"
 #include "launch.h"
 #include "methods.h"
@@ -31,7 +32,6 @@
 #define GROUP_CHANGES	20000u			/* keys: what a commit may take is what everybody may have to wait */
 #define OUTSIDE_NS	UINT64_C(1000000)	/* while vats work, outside waiters get at most one commit in this time */
 #define TICK_MS		50			/* how often deadlines are looked at while something is in flight */
-#define STALL_NS	UINT64_C(50000000)	/* a round that took this much longer than it should was a stall (D6) */
 #define STOP_NS		UINT64_C(2000000000)	/* how long a stop waits for a client to take its reply */
 #define SERVICE_BUDGET	64u			/* service calls of one round */
 
@@ -47,36 +47,6 @@ static int run_services(struct kernel *k, bool *morep)
 		if (r < 0)
 			return r;
 	} while (*morep && --budget);
-	return 0;
-}
-
-static int check_deadlines(struct kernel *k)
-{
-	uint64_t now = now_monotonic_ns();
-	struct vat *v, *tmp;
-	char why[80];
-	int r;
-
-	HASH_ITER(hh, k->vats, v, tmp) {
-		const struct delivery *head = crank_head(&v->crank);
-		uint64_t delivery = head ? head->number : 0;
-
-		if (v->pings)
-			vat_check_pings(k, v, now);
-		if (!head || v->proc != PROC_ALIVE || !v->crank.deadline_ns ||
-		    k->broker_ns < v->crank.deadline_ns)
-			continue;
-		r = channel_read_dry(&v->channel);	/* D6: it may just have answered */
-		if (r < 0)
-			return r;
-		head = crank_head(&v->crank);
-		if (!head || head->number != delivery || v->proc != PROC_ALIVE)
-			continue;
-		snprintf(why, sizeof(why), "over its deadline of %" PRIu64 " ms", v->limits.deadline_ns / 1000000);
-		r = vat_end_process(k, v, FATE_DEATH, why);
-		if (r < 0)
-			return r;
-	}
 	return 0;
 }
 
@@ -129,16 +99,6 @@ static int timeout_ms(const struct kernel *k, bool more)
 	return t;
 }
 
-/* The broker's own time: a round counts for what it may have waited, and little more. Stalls do not count (D6). */
-static void advance_clock(struct kernel *k, uint64_t *lastp, int waited_ms)
-{
-	uint64_t now = now_monotonic_ns(), spent = now - *lastp;
-	uint64_t allowed = (uint64_t)(waited_ms < 0 ? 1000 : waited_ms) * 1000000 + STALL_NS;
-
-	k->broker_ns += spent < allowed ? spent : allowed;
-	*lastp = now;
-}
-
 static int step(struct kernel *k, bool *morep)
 {
 	bool services, sweeps, circles;
@@ -189,12 +149,12 @@ int broker_round(struct kernel *k, int wait_ms, bool *overp)
 	r = loop_round(&k->loop, waited);
 	if (r < 0)
 		return r;
-	advance_clock(k, &k->round_ns, waited);
+	deadline_advance(k, &k->round_ns, now_monotonic_ns(), waited);
 	process_lease_expire();
 	r = step(k, &k->more);
 	if (r >= 0 && k->round_ns - k->checked_ns >= TICK_MS * UINT64_C(1000000)) {
 		k->checked_ns = k->round_ns;
-		r = check_deadlines(k);
+		r = deadline_check(k, now_monotonic_ns());
 	}
 	return r < 0 ? r : commit_if_due(k, k->more);
 }

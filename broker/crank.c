@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "clist.h"
+#include "deadline.h"
 #include "gc.h"
 #include "launch.h"
 #include "object.h"
@@ -69,12 +70,6 @@ uint64_t crank_killer(const struct delivery *d)
 	};
 
 	return d->work == WORK_MESSAGE || d->work == WORK_NOTIFY ? d->item.seq : other[d->work];
-}
-
-/* Its deadline counts from here: so far the vat was busy with the one before it. */
-static void begin_head(struct kernel *k, struct vat *v)
-{
-	v->crank.deadline_ns = v->limits.deadline_ns ? k->broker_ns + v->limits.deadline_ns : 0;
 }
 
 /* --- prepare ------------------------------------------------------------------------------------------------- */
@@ -560,7 +555,7 @@ static int send_all(struct kernel *k, struct vat *v, const struct wire_buf *b)
 	c->sent_ns = k->broker_ns;
 	k->n_in_flight += c->n_sent;
 	k->stats.n_ahead += c->n_sent - 1;
-	begin_head(k, v);
+	deadline_begin(k, v);
 	return channel_send(&v->channel, b);
 }
 
@@ -754,7 +749,7 @@ static void next_head(struct kernel *k, struct vat *v)
 	item_deinit(&c->sent[c->head].item);
 	if (++c->head < c->n_sent) {
 		head_reset(c);
-		begin_head(k, v);
+		deadline_begin(k, v);
 		return;
 	}
 	set_pace(k, c);
@@ -927,6 +922,8 @@ static int done(struct kernel *k, struct vat *v, const struct wire_frame *f)
 {
 	char text[160], why[200];
 
+	if (deadline_over_cpu(v))
+		return limit_hit(k, v, "cpuMs", v->limits.cpu_ns / 1000000);
 	if (!(f->flags & WIRE_F_ERROR))
 		return crank_apply(k, v, NULL);
 	escape_bytes(text, sizeof(text), f->text.data, f->text.len);

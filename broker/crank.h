@@ -57,6 +57,8 @@ struct crank {
 	bool read_in_packet;		/* a read came in the packet being handled */
 	struct omap *writes;		/* buffered vatstore changes, for the crank's own reads */
 	uint64_t deadline_ns;		/* broker clock; 0 none */
+	uint64_t cpu_ns;		/* of its process when it began, if cpu_known */
+	bool cpu_known;
 	/* Of all that was sent together. */
 	bool answer_kept;		/* the answer to the last read had to wait for room in the socket */
 	/* How many are sent at a time: what the vat takes, and what it has been found to do in good time. */

@@ -16,6 +16,9 @@ int process_init(struct kernel *k, int spawner_fd);
 void process_deinit(struct kernel *k);
 int process_mount(struct kernel *k);		/* ask for capstan-fs */
 int process_simple(struct kernel *k, enum spawn_op op);
+/* The processor's time that a process has used so far; PROCESS_E_UNKNOWN: that cannot be told, it is gone. */
+enum { PROCESS_E_UNKNOWN = 1 };
+int process_cpu_ns(int pid, uint64_t *nsp);
 int process_lease_timeout_ms(void);		/* -1: no lease is held */
 void process_lease_expire(void);
 

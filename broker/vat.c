@@ -32,6 +32,7 @@ static void pick_limit(uint64_t *out, uint64_t configured, uint64_t unit)
 static void pick_limits(struct vat_limits *l, const struct config_limits *c)
 {
 	pick_limit(&l->deadline_ns, c->deadline_ms, 1000000);
+	pick_limit(&l->cpu_ns, c->cpu_ms, 1000000);
 	pick_limit(&l->queue_messages, c->queue_messages, 1);
 	pick_limit(&l->queue_bytes, c->queue_bytes, 1);
 	pick_limit(&l->syscalls, c->syscalls, 1);

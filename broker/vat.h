@@ -29,6 +29,7 @@ enum vat_fate {
 
 struct vat_limits {		/* effective: configured or default */
 	uint64_t deadline_ns;	/* 0: none */
+	uint64_t cpu_ns;	/* of one delivery, by the clock of its process; 0: none */
 	uint64_t queue_messages, queue_bytes;
 	uint64_t syscalls, crank_bytes;
 	uint64_t exports, imports;

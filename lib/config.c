@@ -176,8 +176,11 @@ static const struct limit {
 } limits_table[] = {
 #define LIMIT(name, field, unit, min, max) { name, unit, offsetof(struct config_limits, field), min, max }
 	LIMIT("deadlineMs", deadline_ms, "milliseconds", 0, UINT64_C(86400000)),
+	LIMIT("cpuMs", cpu_ms, "milliseconds", 0, UINT64_C(86400000)),
 	LIMIT("queueMessages", queue_messages, "messages", 1, UINT64_C(1000000000)),
 	LIMIT("queueBytes", queue_bytes, "bytes", 1, UINT64_C(1) << 40),
+	LIMIT("waitingMessages", waiting_messages, "messages", 1, UINT64_C(1000000000)),
+	LIMIT("waitingBytes", waiting_bytes, "bytes", 1, UINT64_C(1) << 40),
 	LIMIT("syscalls", syscalls, "syscalls", 1, UINT64_C(1000000000)),
 	LIMIT("crankBytes", crank_bytes, "bytes", 1, UINT64_C(1) << 40),
 	LIMIT("exports", exports, "entries", 1, UINT64_C(1000000000)),

@@ -28,8 +28,11 @@ enum config_restart { RESTART_RESTART, RESTART_TERMINATE };	/* "restart" (defaul
 
 struct config_limits {			/* UINT64_MAX: not given, the kernel's default */
 	uint64_t deadline_ms;		/* "deadlineMs": V6; 0 none */
+	uint64_t cpu_ms;		/* "cpuMs" of one crank, by the clock of the process; 0 none */
 	uint64_t queue_messages;	/* "queueMessages" */
 	uint64_t queue_bytes;		/* "queueBytes" */
+	uint64_t waiting_messages;	/* "waitingMessages": of its own, for one promise */
+	uint64_t waiting_bytes;		/* "waitingBytes" */
 	uint64_t syscalls;		/* "syscalls" per crank */
 	uint64_t crank_bytes;		/* "crankBytes" */
 	uint64_t exports;		/* "exports": clist entries with + sign */

@@ -14,6 +14,7 @@
 #include "../../broker/launch.h"
 #include "../../broker/methods.h"
 #include "../../broker/object.h"
+#include "../../broker/process.h"
 #include "../../broker/promise.h"
 #include "../../broker/router.h"
 #include "../../broker/service.h"
@@ -108,6 +109,8 @@ int vat_answer_watches(struct kernel *k, struct vat *v)
 	return 0;
 }
 
+#define FIRST_PID 1000
+
 /* --- the spawner, played -------------------------------------------------------------------------------- */
 
 static void raw_close(struct raw *r)
@@ -135,7 +138,14 @@ static void start_process(struct vat *v)
 	v->spawned_incarnation = v->row.incarnation;
 	v->proc = PROC_SPAWNING;
 	must(channel_open(&v->channel, &world->k.loop, pair[0], &vat_channel_ops));
-	must(vat_started(&world->k, v, 1000 + (int)v->number, 0));
+	must(vat_started(&world->k, v, FIRST_PID + (int)v->number, 0));
+}
+
+int process_cpu_ns(int pid, uint64_t *nsp)
+{
+	assert_true(pid > FIRST_PID && pid < FIRST_PID + (int)RAW_MAX);
+	*nsp = world->cpu_ns[pid - FIRST_PID];
+	return *nsp == UINT64_MAX ? PROCESS_E_UNKNOWN : 0;
 }
 
 static void reap_process(struct vat *v, int status)

@@ -63,6 +63,7 @@ struct world {
 	struct raw raws[RAW_MAX];       /* by vat number */
 	bool hold_starts, hold_exits;   /* the played spawner keeps what it was asked */
 	const char *fail_starts;        /* it cannot: why */
+	uint64_t cpu_ns[RAW_MAX];       /* of their processes; UINT64_MAX: not known */
 	struct control_request request; /* of the last launch or termination */
 	struct u64_list host_settled;   /* krefs of host calls that settled, in order */
 	struct control_server *programs;

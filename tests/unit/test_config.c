@@ -49,7 +49,8 @@ static const char full[] =
 	"  \"alice\": {\"program\": \"./alice\", \"args\": [\"x\", \"\", \"\\u00e9\"],"
 	"   \"files\": {\"words.txt\": \"./words.txt\", \"zoe\": \"./zoe\"}, \"runtime\": \"host\","
 	"   \"parameters\": {\"n\": [1, {\"@\": \"ko7\"}]}, \"restart\": \"terminate\","
-	"   \"limits\": {\"deadlineMs\": 0, \"queueMessages\": 1, \"queueBytes\": 2, \"syscalls\": 3, \"crankBytes\": 4,"
+	"   \"limits\": {\"deadlineMs\": 0, \"cpuMs\": 12, \"waitingMessages\": 13,"
+	"    \"waitingBytes\": 14, \"queueMessages\": 1, \"queueBytes\": 2, \"syscalls\": 3, \"crankBytes\": 4,"
 	"    \"exports\": 5, \"imports\": 6, \"vatstoreBytes\": 7, \"logLines\": 8, \"memory\": 1048576, \"processes\": 10,"
 	"    \"openFiles\": 11}}},"
 	" \"services\": [\"console\", \"io:s1:log\"],"
@@ -72,6 +73,9 @@ static void check_alice(const struct config_vat *v)
 	assert_int_equal(json_integer_value(json_array_get(json_object_get(v->parameters, "n"), 0)), 1);
 	assert_int_equal(v->restart, RESTART_TERMINATE);
 	assert_int_equal(v->limits.deadline_ms, 0);
+	assert_int_equal(v->limits.cpu_ms, 12);
+	assert_int_equal(v->limits.waiting_messages, 13);
+	assert_int_equal(v->limits.waiting_bytes, 14);
 	assert_int_equal(v->limits.queue_messages, 1);
 	assert_int_equal(v->limits.queue_bytes, 2);
 	assert_int_equal(v->limits.syscalls, 3);
@@ -222,6 +226,12 @@ static void test_vat_errors(void **state)	/* L1 */
 		  "vats.a.limits.deadlineMs: expected a whole number of milliseconds, 0 to 86400000" },
 		{ "\"program\": \"x\", \"limits\": {\"deadlineMs\": \"1\"}",
 		  "vats.a.limits.deadlineMs: expected a whole number of milliseconds, 0 to 86400000" },
+		{ "\"program\": \"x\", \"limits\": {\"cpuMs\": -1}",
+		  "vats.a.limits.cpuMs: expected a whole number of milliseconds, 0 to 86400000" },
+		{ "\"program\": \"x\", \"limits\": {\"waitingMessages\": 0}",
+		  "vats.a.limits.waitingMessages: expected a whole number of messages, 1 to 1000000000" },
+		{ "\"program\": \"x\", \"limits\": {\"waitingBytes\": 0}",
+		  "vats.a.limits.waitingBytes: expected a whole number of bytes, 1 to 1099511627776" },
 		{ "\"program\": \"x\", \"limits\": {\"queueMessages\": 0}",
 		  "vats.a.limits.queueMessages: expected a whole number of messages, 1 to 1000000000" },
 		{ "\"program\": \"x\", \"limits\": {\"queueBytes\": -1}",

@@ -15,6 +15,7 @@
 #include "../../broker/hosted.h"
 #include "../../broker/launch.h"
 #include "../../broker/methods.h"
+#include "../../broker/process.h"
 #include "../../broker/service.h"
 #include "../../broker/sweep.h"
 #include "../../broker/vat.h"
@@ -172,6 +173,14 @@ static void start_process(struct kit *kit, struct vat *v)
 	must(channel_open(&v->channel, &kit->k.loop, pair[0], &vat_channel_ops));
 	kit->ops->start(kit->ctx, v->row.name, pair[1]);
 	must(vat_started(&kit->k, v, getpid(), 0));
+}
+
+/* All vats are one process. */
+int process_cpu_ns(int pid, uint64_t *nsp)
+{
+	(void)pid;
+	(void)nsp;
+	return PROCESS_E_UNKNOWN;
 }
 
 /* As process_requests() in broker/process.c. */
