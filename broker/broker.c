@@ -15,6 +15,7 @@
 #include <signal.h>
 
 #include "boot.h"
+#include "charge.h"
 #include "code.h"
 #include "collect.h"
 #include "cycle.h"
@@ -300,6 +301,7 @@ void broker_close(struct kernel *k)
 	collect_deinit(k);
 	launch_deinit(k);	/* after the calls: some are theirs */
 	process_deinit(k);
+	charges_deinit(k);
 	k->store = store_free(k->store);
 	/* Last: whoever asked for the shutdown may look at the store as soon as the connection ends. */
 	k->control = control_free(k->control);

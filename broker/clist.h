@@ -16,6 +16,8 @@ int clist_find_kref(struct kernel *k, endpoint_t e, kref_t kref, vref_t *vrefp, 
 int clist_find_vref(struct kernel *k, endpoint_t e, vref_t vref, kref_t *krefp, bool *reachablep);
 /* Both unknown before. Reachable flag set. */
 int clist_add(struct kernel *k, endpoint_t e, kref_t kref, vref_t vref);
+/* The same for an import, which a message of `introducer` (an endpoint, 0: the outside) brought (V7). */
+int clist_import(struct kernel *k, endpoint_t e, kref_t kref, vref_t vref, uint64_t introducer);
 /* Entry must exist. An export that is removed leaves its object without this owner: the caller's business. */
 int clist_remove(struct kernel *k, endpoint_t e, kref_t kref, vref_t vref);
 /* Flag of an existing entry of an object. */

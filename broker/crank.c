@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "charge.h"
 #include "clist.h"
 #include "deadline.h"
 #include "gc.h"
@@ -361,7 +362,7 @@ static int pick_item(struct kernel *k, struct vat *v, struct delivery *d)
 			return r < 0 ? r : ENDED;
 		}
 	} else {
-		r = router_route(k, (kref_t){ i.row.target }, (kref_t){ i.row.result }, false, &route);
+		r = router_route(k, (kref_t){ i.row.target }, (kref_t){ i.row.result }, &route);
 		if (r < 0)
 			return r;
 		if (route.kind != ROUTE_QUEUE || route.holder != e.bits) {
@@ -433,18 +434,37 @@ static int encode(struct kernel *k, struct vat *v, struct delivery *d, struct wi
 	return error_origin(EINVAL);
 }
 
-/* Its sender asked too much of the receiver, which is not to suffer for it (V7). Other deliveries cannot be refused. */
-static bool too_many_imports(const struct vat *v, const struct delivery *d)
+/* Who is charged for the imports that it brings: a notify was asked for by the vat itself. */
+static uint64_t introducer(const struct vat *v, const struct delivery *d)
+{
+	if (d->work == WORK_MESSAGE)
+		return d->item.row.sender;
+	return d->work == WORK_NOTIFY ? endpoint_vat(v->number).bits : 0;
+}
+
+/*
+ * Its sender asked too much of the receiver, which is not to suffer for it (V7, R6). Other deliveries cannot be refused. Behind
+ * others of its packet it counts for as many as they bring all together.
+ */
+static int too_many_imports(struct kernel *k, struct vat *v, const struct delivery *d, bool *toop)
 {
 	const struct names *ns = &v->crank.names;
-	uint64_t n = v->row.n_imports;
+	struct row_charge has;
+	uint64_t n = 0;
 	size_t i;
+	int r;
 
-	if (d->work != WORK_MESSAGE || n + ns->n <= v->limits.imports)
-		return false;
+	*toop = false;
+	/* The share is no less than that, and it has no more there than there is: mostly this is all that has to be asked. */
+	if (d->work != WORK_MESSAGE || v->row.n_imports + ns->n <= charge_share(v->limits.imports, v->row.n_introducers, false))
+		return 0;
 	for (i = 0; i < ns->n; i++)
 		n += ns->v[i].kind == NAME_FRESH && !ns->v[i].leaves;
-	return n > v->limits.imports;
+	r = charge_get(k, endpoint_vat(v->number).bits, introducer(v, d), &has);
+	if (r < 0)
+		return r;
+	*toop = n && has.n_imports + n > charge_share(v->limits.imports, v->row.n_introducers, has.n_imports);
+	return 0;
 }
 
 static int refuse_imports(struct kernel *k, struct vat *v, struct delivery *d)
@@ -452,8 +472,8 @@ static int refuse_imports(struct kernel *k, struct vat *v, struct delivery *d)
 	struct route route = { .kind = ROUTE_REJECT, .code = CODE_QUEUE_FULL };
 	int r;
 
-	snprintf(route.detail, sizeof(route.detail), "%s may not import more than %" PRIu64 " references", v->row.name,
-		 v->limits.imports);
+	snprintf(route.detail, sizeof(route.detail), "%s has its share of the %" PRIu64 " references that %s may import",
+		 vat_sender_name(k, d->item.row.sender), v->limits.imports, v->row.name);
 	r = end_item(k, v, &d->item, &route);
 	return r < 0 ? r : ENDED;
 }
@@ -481,6 +501,7 @@ static int add_delivery(struct kernel *k, struct vat *v, struct wire_buf *b)
 {
 	struct crank *c = &v->crank;
 	struct delivery *d = new_delivery(c);
+	bool too_many;
 	int r;
 
 	if (!d)
@@ -492,7 +513,9 @@ static int add_delivery(struct kernel *k, struct vat *v, struct wire_buf *b)
 	r = encode(k, v, d, b);
 	d->n_names = c->names.n - d->name;
 	if (r >= 0)
-		r = too_many_imports(v, d) ? refuse_imports(k, v, d) : PICKED;
+		r = too_many_imports(k, v, d, &too_many);
+	if (r >= 0)
+		r = too_many ? refuse_imports(k, v, d) : PICKED;
 	if (r == PICKED)
 		c->n_sent++;
 	else
@@ -506,6 +529,7 @@ static int add_ahead(struct kernel *k, struct vat *v, struct wire_buf *b)
 	struct crank *c = &v->crank;
 	struct delivery *d = new_delivery(c);
 	size_t len = b->len;
+	bool too_many;
 	int r;
 
 	if (!d)
@@ -518,10 +542,11 @@ static int add_ahead(struct kernel *k, struct vat *v, struct wire_buf *b)
 	if (len + d->item.len < WIRE_MAX_PACKET) {
 		d->number = k->next_delivery++;
 		r = encode(k, v, d, b);
+		if (r >= 0)
+			r = too_many_imports(k, v, d, &too_many);
 		if (r < 0)
 			return r;
-		r = b->error || b->len > WIRE_MAX_PACKET || c->names.n > NAMES_FEW || c->names.doubt || too_many_imports(v, d) ?
-		    NOTHING : PICKED;
+		r = b->error || b->len > WIRE_MAX_PACKET || c->names.n > NAMES_FEW || c->names.doubt || too_many ? NOTHING : PICKED;
 	}
 	if (r == PICKED) {
 		d->n_names = c->names.n - d->name;
@@ -655,7 +680,7 @@ static int apply_delivery(struct kernel *k, struct vat *v)
 	struct row_vat *row;
 	int r;
 
-	r = names_apply(k, v, &c->names, d->name, d->n_names, c->head > 0);
+	r = names_apply(k, v, &c->names, d->name, d->n_names, c->head > 0, introducer(v, d));
 	if (r < 0)
 		return r;
 	row = vat_edit(k, v);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernel.h"
 
+#include "charge.h"
 #include "gc.h"
 #include "object.h"
 #include "promise.h"
@@ -85,6 +86,7 @@ int kernel_release(struct kernel *k)
 	if (r < 0)
 		return error_trace(r);
 	vat_edits_keep(k);
+	charges_keep(k);
 	k->touched.n = 0;
 	k->in_savepoint = false;
 	if (!k->dirty_since_ns)
@@ -102,6 +104,7 @@ int kernel_rollback(struct kernel *k)
 	if (r < 0)
 		return error_trace(r);
 	vat_edits_undo(k);
+	charges_undo(k);
 	k->touched.n = 0;
 	k->settled_calls.n = k->mark_settled_calls;
 	k->stats.n_dropped_sends = k->mark_dropped_sends;
@@ -151,6 +154,8 @@ int kernel_commit(struct kernel *k)
 
 	assert(!k->in_savepoint);
 	r = vat_write_back(k);
+	if (r >= 0)
+		r = charges_write_back(k);
 	if (r < 0)
 		return error_trace(r);
 	if (store_dirty(k->store)) {

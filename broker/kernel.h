@@ -28,6 +28,7 @@ struct hosted;
 struct hosted_call;
 struct hosted_peer;
 struct collect;
+struct charge;
 
 /* A growing list of 64-bit numbers. */
 struct u64_list { uint64_t *v; size_t n, size; };
@@ -103,6 +104,8 @@ struct kernel {
 
 	struct vat *vats;		/* uthash by number: every vat that has a row */
 	struct vat *edited;		/* vats edited since the savepoint (linked by next_edited) */
+	struct charge *charges;		/* uthash by holder and who: those in use (charge.c) */
+	struct charge *charges_edited, *charges_dirty;	/* since the savepoint; since the commit */
 	struct vat *ready_first, *ready_last;	/* vats that may have work */
 	unsigned n_in_flight;
 	uint64_t broker_ns;		/* the broker's own clock for deadlines: monotonic less its stalls (D6) */

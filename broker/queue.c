@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue.h"
 
+#include "charge.h"
 #include "promise.h"
 #include "service.h"
 #include "vat.h"
@@ -52,24 +53,27 @@ int item_count(struct kernel *k, const struct item *i, int delta)
 	return r < 0 ? r : item_count_rest(k, i, delta);
 }
 
-/* Totals that limits and people read: of the vat, or of the promise. */
-static int note_item(struct kernel *k, uint64_t holder, uint64_t sender, size_t size, int delta)
+/* Totals that limits and people read: of the vat or the promise, and of who sent it (V7; notifies are nobody's). */
+static int note_item(struct kernel *k, uint64_t holder, const struct row_item *item, size_t size, int delta)
 {
 	endpoint_t e = { holder };
+	int r;
 
+	if (endpoint_equal(e, ENDPOINT_K)) {
+		service_note_call(k, (endpoint_t){ item->sender }, delta);
+		return 0;
+	}
 	if (holder & REF_PROMISE) {
 		struct row_promise row;
-		int r = promise_load(k, (kref_t){ holder }, &row);
 
+		r = promise_load(k, (kref_t){ holder }, &row);
 		if (r)
 			return r < 0 ? r : kernel_corrupt("queue of an unknown promise");
 		row.n_waiting += delta;
-		row.waiting_kib += (int32_t)((size + 1023) / 1024) * delta;
-		return promise_save(k, (kref_t){ holder }, &row);
-	}
-	if (endpoint_equal(e, ENDPOINT_K))
-		service_note_call(k, (endpoint_t){ sender }, delta);
-	if (endpoint_is_vat(e)) {
+		r = promise_save(k, (kref_t){ holder }, &row);
+		if (r < 0)
+			return r;
+	} else if (endpoint_is_vat(e)) {
 		struct vat *v = vat_find(k, endpoint_number(e));
 
 		if (v) {
@@ -81,7 +85,7 @@ static int note_item(struct kernel *k, uint64_t holder, uint64_t sender, size_t 
 				vat_ready(k, v);
 		}
 	}
-	return 0;
+	return item->kind == ITEM_MESSAGE ? charge_message(k, holder, item->sender, size, delta) : 0;
 }
 
 int queue_push(struct kernel *k, uint64_t holder, const struct item *i)
@@ -98,7 +102,7 @@ int queue_push(struct kernel *k, uint64_t holder, const struct item *i)
 	r = store_put(k->store, T_QUEUE, key, key_u64_u64(key, holder, k->next_seq++), row, sizeof(i->row) + i->len);
 	if (r < 0)
 		return error_trace(r);
-	return note_item(k, holder, i->row.sender, sizeof(i->row) + i->len, 1);
+	return note_item(k, holder, &i->row, sizeof(i->row) + i->len, 1);
 }
 
 int queue_remove(struct kernel *k, uint64_t holder, uint64_t seq)
@@ -118,7 +122,7 @@ int queue_remove(struct kernel *k, uint64_t holder, uint64_t seq)
 	r = store_del(k->store, T_QUEUE, key, key_len);
 	if (r < 0)
 		return error_trace(r);
-	return note_item(k, holder, row.sender, len, -1);
+	return note_item(k, holder, &row, len, -1);
 }
 
 static int copy_item(uint64_t seq, const void *val, size_t len, struct item *ip)

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 
+#include "charge.h"
 #include "object.h"
 #include "promise.h"
 #include "vat.h"
@@ -20,7 +21,7 @@ static int reject(struct route *out, enum kernel_code code, const char *fmt, ...
 	return 0;
 }
 
-static int route_object(struct kernel *k, kref_t target, bool first, struct route *out)
+static int route_object(struct kernel *k, kref_t target, struct route *out)
 {
 	struct row_object row;
 	struct vat *v;
@@ -47,12 +48,6 @@ static int route_object(struct kernel *k, kref_t target, bool first, struct rout
 	case OWNER_SUSPENDED:
 		break;
 	}
-	if (first && v->row.n_queued >= v->limits.queue_messages)
-		return reject(out, CODE_QUEUE_FULL, "queue of %s holds its limit of %llu messages", v->row.name,
-			      (unsigned long long)v->limits.queue_messages);
-	if (first && v->row.queued_bytes >= v->limits.queue_bytes)
-		return reject(out, CODE_QUEUE_FULL, "queue of %s holds its limit of %llu bytes", v->row.name,
-			      (unsigned long long)v->limits.queue_bytes);
 	out->kind = ROUTE_QUEUE;
 	out->holder = endpoint_vat(v->number).bits;
 	return 0;
@@ -100,7 +95,7 @@ static int waits_for_itself(struct kernel *k, kref_t end, const struct row_promi
 	return 0;
 }
 
-static int route_promise(struct kernel *k, kref_t target, kref_t result, bool first, struct route *out)
+static int route_promise(struct kernel *k, kref_t target, kref_t result, struct route *out)
 {
 	struct row_promise row;
 	struct capdata value;
@@ -127,17 +122,13 @@ static int route_promise(struct kernel *k, kref_t target, kref_t result, bool fi
 		end.bits = capdata_slot(&value, 0);
 		if (kref_is_promise(end))
 			return kernel_corrupt("promise fulfilled with a promise");
-		return route_object(k, end, first, out);
+		return route_object(k, end, out);
 	case PROMISE_UNRESOLVED:
 		r = waits_for_itself(k, end, &row, result, &loop);
 		if (r < 0)
 			return r;
 		if (loop)
 			return reject(out, CODE_BAD_PROMISE_RESOLUTION, "the result waits for itself");
-		if (first && row.n_waiting >= ROUTER_MAX_WAITING)
-			return reject(out, CODE_QUEUE_FULL, "%u messages wait on the promise already", ROUTER_MAX_WAITING);
-		if (row.waiting_kib >= (first ? 1 : 4) * ROUTER_MAX_WAITING_KIB)
-			return reject(out, CODE_QUEUE_FULL, "messages of %u KiB wait on the promise already", row.waiting_kib);
 		out->kind = ROUTE_QUEUE;
 		out->holder = end.bits;
 		return 0;
@@ -147,11 +138,10 @@ static int route_promise(struct kernel *k, kref_t target, kref_t result, bool fi
 	return kernel_corrupt("promise: forwarding chain without end");
 }
 
-int router_route(struct kernel *k, kref_t target, kref_t result, bool first, struct route *out)
+int router_route(struct kernel *k, kref_t target, kref_t result, struct route *out)
 {
 	*out = (struct route){ 0 };
-	return kref_is_promise(target) ? route_promise(k, target, result, first, out)
-				       : route_object(k, target, first, out);
+	return kref_is_promise(target) ? route_promise(k, target, result, out) : route_object(k, target, out);
 }
 
 static int reject_result(struct kernel *k, kref_t result, const struct route *route)
@@ -199,16 +189,63 @@ static void limit_calls(struct kernel *k, endpoint_t sender, struct route *route
 		reject(route, CODE_QUEUE_FULL, "%u calls of services wait already", ROUTER_MAX_SERVICE);
 }
 
+/* What the sender has there already is too much for one message more. */
+static void limit_charge(const struct row_charge *has, uint64_t messages, uint64_t bytes, const char *who, const char *where,
+			 struct route *route)
+{
+	if (has->n_messages >= messages)
+		reject(route, CODE_QUEUE_FULL, "%llu messages of %s %s already", (unsigned long long)has->n_messages, who, where);
+	else if (has->bytes >= bytes)
+		reject(route, CODE_QUEUE_FULL, "%llu bytes of messages of %s %s already", (unsigned long long)has->bytes, who, where);
+}
+
+/*
+ * Is there room for a message of this sender where the route leads (V7, R3, R5)? One that was accepted once and is sent on
+ * (`again`) is not refused for the asking of a share that has shrunk meanwhile, but not without end either.
+ */
+static int limit_sender(struct kernel *k, uint64_t sender, bool again, struct route *route)
+{
+	struct vat *v = endpoint_is_vat((endpoint_t){ sender }) ? vat_find(k, endpoint_number((endpoint_t){ sender })) : NULL;
+	const char *who = vat_sender_name(k, sender);
+	struct vat_limits limits;
+	struct row_charge has;
+	char where[100];
+	int r;
+
+	if (route->holder == ENDPOINT_K.bits) {
+		if (!again)
+			limit_calls(k, (endpoint_t){ sender }, route);
+		return 0;
+	}
+	r = charge_get(k, route->holder, sender, &has);
+	if (r < 0 || !has.n_messages)
+		return r;
+	if (route->holder & REF_PROMISE) {
+		limits = v ? v->limits : vat_default_limits(k);
+		limit_charge(&has, limits.waiting_messages * (again ? ROUTER_AGAIN : 1), limits.waiting_bytes * (again ? ROUTER_AGAIN : 1),
+			     who, "wait on the promise", route);
+		return 0;
+	}
+	v = vat_find(k, endpoint_number((endpoint_t){ route->holder }));
+	snprintf(where, sizeof(where), "are in the queue of %s", v->row.name);
+	if (again)
+		limit_charge(&has, v->limits.queue_messages * ROUTER_AGAIN, v->limits.queue_bytes * ROUTER_AGAIN, who, where, route);
+	else
+		limit_charge(&has, charge_share(v->limits.queue_messages, v->row.n_senders, true),
+			     charge_share(v->limits.queue_bytes, v->row.n_senders, true), who, where, route);
+	return 0;
+}
+
 int router_send(struct kernel *k, struct item *i)
 {
 	struct route route;
 	int r;
 
-	r = router_route(k, (kref_t){ i->row.target }, (kref_t){ i->row.result }, true, &route);
+	r = router_route(k, (kref_t){ i->row.target }, (kref_t){ i->row.result }, &route);
+	if (r >= 0 && route.kind == ROUTE_QUEUE)
+		r = limit_sender(k, i->row.sender, false, &route);
 	if (r < 0)
 		return r;
-	if (route.kind == ROUTE_QUEUE && route.holder == ENDPOINT_K.bits)
-		limit_calls(k, (endpoint_t){ i->row.sender }, &route);
 	/* When the disk is nearly full what is left of it is the kernel's; vats' new messages have to wait. */
 	if (route.kind == ROUTE_QUEUE && i->row.sender && store_space_low(k->store))
 		reject(&route, CODE_QUEUE_FULL, "the store has no space left");
@@ -226,7 +263,9 @@ static int resend(struct kernel *k, struct item *i, kref_t to)
 	struct route route;
 	int r;
 
-	r = router_route(k, to, (kref_t){ i->row.result }, false, &route);
+	r = router_route(k, to, (kref_t){ i->row.result }, &route);
+	if (r >= 0 && route.kind == ROUTE_QUEUE)
+		r = limit_sender(k, i->row.sender, true, &route);
 	if (r < 0)
 		return r;
 	k->moved_bytes += i->len;

@@ -22,8 +22,7 @@ struct route {
 	char detail[160];
 };
 
-#define ROUTER_MAX_WAITING	10000u		/* messages waiting on one promise (V7) */
-#define ROUTER_MAX_WAITING_KIB	(64u << 10)	/* and their size; four times that when promises are forwarded into one */
+#define ROUTER_AGAIN		4u		/* what was accepted and is sent on has so many times the limits */
 #define ROUTER_MAX_SERVICE	10000u		/* calls of services from outside that wait to be answered */
 #define ROUTER_MAX_CALLS	1000u		/* calls of services of one vat that wait to be answered */
 /*
@@ -34,8 +33,8 @@ struct route {
 #define ROUTER_MAX_MOVED_BYTES	(256u << 20)
 #define ROUTER_MAX_HOPS		200000u		/* promises looked at in one crank to find loops */
 
-/* `first`: QUEUE_FULL is judged (once, when a send is accepted). */
-int router_route(struct kernel *k, kref_t target, kref_t result, bool first, struct route *out);
+/* Whether there is room is not asked: that is for who accepts a message, and who sends one on. */
+int router_route(struct kernel *k, kref_t target, kref_t result, struct route *out);
 /*
  * Accept a message: queue it, or reject its result (or drop it when it has none, R2). References in `i` are not
  * counted yet; they are when it is queued.

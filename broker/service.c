@@ -291,7 +291,7 @@ static int end_unroutable(struct kernel *k, const struct item *i, bool *endedp)
 	struct route route;
 	int r;
 
-	r = router_route(k, (kref_t){ i->row.target }, (kref_t){ i->row.result }, false, &route);
+	r = router_route(k, (kref_t){ i->row.target }, (kref_t){ i->row.result }, &route);
 	*endedp = r >= 0 && route.kind != ROUTE_QUEUE;
 	if (!*endedp)
 		return r;

@@ -51,7 +51,7 @@ static int sweep_queue(struct kernel *k, struct vat *v, uint64_t *cursor, unsign
 		if (i.row.kind == ITEM_NOTIFY) {
 			r = queue_drop_notify(k, e, &i);	/* D5 */
 		} else {
-			r = router_route(k, (kref_t){ i.row.target }, (kref_t){ i.row.result }, false, &route);
+			r = router_route(k, (kref_t){ i.row.target }, (kref_t){ i.row.result }, &route);
 			if (r >= 0)
 				r = queue_remove(k, e.bits, i.seq);
 			if (r >= 0)

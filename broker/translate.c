@@ -149,7 +149,7 @@ int names_leave(struct names *ns, kref_t kref)
  * import, resolved the promise. Now it is back, by the same name: so the vat was told. But an export that it has abandoned
  * meanwhile stays abandoned, and a number that it has used for something else stays with that.
  */
-static int apply_ahead(struct kernel *k, struct vat *v, const struct name *n)
+static int apply_ahead(struct kernel *k, struct vat *v, const struct name *n, uint64_t introducer)
 {
 	endpoint_t e = endpoint_vat(v->number);
 	bool reachable;
@@ -167,7 +167,7 @@ static int apply_ahead(struct kernel *k, struct vat *v, const struct name *n)
 	r = clist_find_vref(k, e, n->vref, &other, &reachable);
 	if (r <= 0)
 		return r;
-	return clist_add(k, e, n->kref, n->vref);
+	return clist_import(k, e, n->kref, n->vref, introducer);
 }
 
 /* The number is given out for good, whether its entry stays or not. */
@@ -181,7 +181,7 @@ static void note_fresh(struct kernel *k, struct vat *v, vref_t vref)
 		row->next_import = vref_number(vref) + 1;
 }
 
-int names_apply(struct kernel *k, struct vat *v, const struct names *ns, size_t first, size_t n, bool ahead)
+int names_apply(struct kernel *k, struct vat *v, const struct names *ns, size_t first, size_t n, bool ahead, uint64_t introducer)
 {
 	endpoint_t e = endpoint_vat(v->number);
 	size_t i;
@@ -195,9 +195,9 @@ int names_apply(struct kernel *k, struct vat *v, const struct names *ns, size_t 
 		if (name->leaves)
 			continue;
 		if (name->kind == NAME_FRESH)
-			r = clist_add(k, e, name->kref, name->vref);
+			r = clist_import(k, e, name->kref, name->vref, introducer);
 		else if (ahead)
-			r = apply_ahead(k, v, name);
+			r = apply_ahead(k, v, name, introducer);
 		else
 			r = clist_set_reachable(k, e, name->kref, name->vref, true);
 	}

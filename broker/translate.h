@@ -41,8 +41,8 @@ void names_deinit(struct names *ns);
 int translate_out(struct kernel *k, struct vat *v, struct names *ns, kref_t kref, vref_t *vrefp);
 /* The entry of a listed promise leaves the clist at once: a tentative one is then never made. */
 int names_leave(struct names *ns, kref_t kref);
-/* The names [first, first + n) of a delivery; `ahead`: it was not the first in its packet. */
-int names_apply(struct kernel *k, struct vat *v, const struct names *ns, size_t first, size_t n, bool ahead);
+/* The names [first, first + n) of a delivery; `ahead`: it was not the first in its packet. `introducer`: who is charged (V7). */
+int names_apply(struct kernel *k, struct vat *v, const struct names *ns, size_t first, size_t n, bool ahead, uint64_t introducer);
 
 /* Vat to kernel (apply). Outcomes: the syscall is illegal, k->illegal says why. */
 enum { TRANSLATE_E_ILLEGAL = 1 };

@@ -15,6 +15,8 @@ static const struct vat_limits default_limits = {
 	.deadline_ns = 30 * UINT64_C(1000000000),
 	.queue_messages = 100000,
 	.queue_bytes = 256u << 20,
+	.waiting_messages = 10000,
+	.waiting_bytes = 64u << 20,
 	.syscalls = 100000,
 	.crank_bytes = WIRE_MAX_CRANK_BYTES,
 	.exports = 10000000,
@@ -35,6 +37,8 @@ static void pick_limits(struct vat_limits *l, const struct config_limits *c)
 	pick_limit(&l->cpu_ns, c->cpu_ms, 1000000);
 	pick_limit(&l->queue_messages, c->queue_messages, 1);
 	pick_limit(&l->queue_bytes, c->queue_bytes, 1);
+	pick_limit(&l->waiting_messages, c->waiting_messages, 1);
+	pick_limit(&l->waiting_bytes, c->waiting_bytes, 1);
 	pick_limit(&l->syscalls, c->syscalls, 1);
 	pick_limit(&l->crank_bytes, c->crank_bytes, 1);
 	pick_limit(&l->exports, c->exports, 1);
@@ -43,13 +47,21 @@ static void pick_limits(struct vat_limits *l, const struct config_limits *c)
 	pick_limit(&l->log_lines, c->log_lines, 1);
 }
 
-/* The kernel's own defaults, then what its operator set, then what the cluster says. */
+/* The kernel's own, and what its operator set. */
+struct vat_limits vat_default_limits(const struct kernel *k)
+{
+	struct vat_limits l = default_limits;
+
+	pick_limits(&l, &k->settings.limits);
+	return l;
+}
+
+/* Then what the cluster says. */
 static void set_limits(struct kernel *k, struct vat *v)
 {
 	struct vat_limits *l = &v->limits;
 
-	*l = default_limits;
-	pick_limits(l, &k->settings.limits);
+	*l = vat_default_limits(k);
 	pick_limits(l, &v->config->limits);
 	if (l->crank_bytes > WIRE_MAX_CRANK_BYTES)
 		l->crank_bytes = WIRE_MAX_CRANK_BYTES;
@@ -61,6 +73,13 @@ struct vat *vat_find(struct kernel *k, uint64_t number)
 
 	HASH_FIND(hh, k->vats, &number, sizeof(number), v);
 	return v;
+}
+
+const char *vat_sender_name(struct kernel *k, uint64_t sender)
+{
+	struct vat *v = endpoint_is_vat((endpoint_t){ sender }) ? vat_find(k, endpoint_number((endpoint_t){ sender })) : NULL;
+
+	return v ? v->row.name : sender ? "a vat that is gone" : "the outside";
 }
 
 /* --- the row and its write-back ---------------------------------------------------------------------------------- */

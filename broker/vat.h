@@ -30,9 +30,11 @@ enum vat_fate {
 struct vat_limits {		/* effective: configured or default */
 	uint64_t deadline_ns;	/* 0: none */
 	uint64_t cpu_ns;	/* of one delivery, by the clock of its process; 0: none */
-	uint64_t queue_messages, queue_bytes;
+	uint64_t queue_messages, queue_bytes;	/* shared out among who sends to it (charge.h) */
+	uint64_t waiting_messages, waiting_bytes; /* its own for one promise */
 	uint64_t syscalls, crank_bytes;
-	uint64_t exports, imports;
+	uint64_t exports;
+	uint64_t imports;	/* shared out among who brings them */
 	uint64_t vatstore_bytes;
 	uint64_t log_lines;	/* per second */
 };
@@ -73,6 +75,9 @@ struct vat {
 	uint64_t log_window_ns, log_in_window;
 };
 
+struct vat_limits vat_default_limits(const struct kernel *k);	/* when the cluster says nothing */
+/* Of an endpoint that sent something, for people; 0: the outside. */
+const char *vat_sender_name(struct kernel *k, uint64_t sender);
 struct vat *vat_find(struct kernel *k, uint64_t number);
 /* Make a vat with its rows, uid and number; inside a savepoint. `code` hashes are in the config already. */
 int vat_new(struct kernel *k, uint64_t subcluster, struct config_vat *config /* taken */, struct vat **vatp);

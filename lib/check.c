@@ -130,6 +130,51 @@ static int see_sub_config(struct check *c, const struct row *row)
 	return 0;
 }
 
+/* Compared when everything that is charged for has been seen. */
+static int see_charge(struct check *c, const struct row *row)
+{
+	uint64_t holder = key_part(row, 0), who = key_part(row, 1);
+	struct charge_tally *t, *charges;
+	struct vat_tally *v;
+
+	if (c->n_charges == c->charges_size) {
+		charges = reallocarray(c->charges, c->charges_size * 2 + 16, sizeof *charges);
+		if (!charges)
+			return error_origin(ENOMEM);
+		c->charges = charges;
+		c->charges_size = c->charges_size * 2 + 16;
+	}
+	t = &c->charges[c->n_charges++];
+	*t = (struct charge_tally){ .holder = holder, .who = who };
+	if (!row_charge_read(row->val, row->len, &t->row)) {
+		check_row_problem(c, row, "the row does not read");
+		return 0;
+	}
+	v = check_endpoint_vat(c, holder);
+	if (v) {
+		v->n_senders += t->row.n_messages > 0;
+		v->n_introducers += t->row.n_imports > 0 && who != holder;
+	}
+	return 0;
+}
+
+static void check_charged(struct check *c, const struct charge_tally *t)
+{
+	uint8_t key[16];
+	struct row row = { .t = T_CHARGE, .key = key, .key_len = key_u64_u64(key, t->holder, t->who) };
+	const struct { const char *what; uint64_t stored, counted; } all[] = {
+		{ "n_messages", t->row.n_messages, t->counted.n_messages }, { "bytes", t->row.bytes, t->counted.bytes },
+		{ "n_imports", t->row.n_imports, t->counted.n_imports },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		if (all[i].stored != all[i].counted)
+			check_row_problem(c, &row, "%s is %llu, counted %llu", all[i].what, (unsigned long long)all[i].stored,
+					  (unsigned long long)all[i].counted);
+	if (!t->counted.n_messages && !t->counted.n_imports)
+		check_row_problem(c, &row, "kept, though there is nothing to be charged for");
+}
+
 /* --- vats compared --------------------------------------------------------------------------------------------- */
 
 static int source_next(void *ctx, const void *key, size_t key_len, bool or_equal,
@@ -202,6 +247,8 @@ static int check_vat(struct check *c, const struct vat_tally *v)
 	if (row->revoked_below > c->counters[NEXT_OBJECT])
 		check_problem(c, T_VAT, v->number, "revoked_below is %llu, %s is %llu", (unsigned long long)row->revoked_below,
 			      META_NEXT_OBJECT, (unsigned long long)c->counters[NEXT_OBJECT]);
+	check_same_number(c, T_VAT, v->number, "n_senders", row->n_senders, v->n_senders);
+	check_same_number(c, T_VAT, v->number, "n_introducers", row->n_introducers, v->n_introducers);
 	check_next(c, v, "next_import", row->next_import, v->max_import);
 	check_next(c, v, "next_import_promise", row->next_import_promise, v->max_import_promise);
 	if (v->max_export)
@@ -381,7 +428,7 @@ static int read_counters(struct check *c)
 static const struct { enum table t; row_fn fn; } before[] = {
 	{ T_VAT, see_vat }, { T_SWEEP, see_sweep }, { T_VAT_CONFIG, see_vat_config }, { T_MEMBER, see_member },
 	{ T_SUBCLUSTER, see_subcluster }, { T_SUB_CONFIG, see_sub_config }, { T_VAT_PARAM, see_vat_param },
-	{ T_SERVICE, see_service }, { T_SERVICE_OF, see_service_of },
+	{ T_SERVICE, see_service }, { T_SERVICE_OF, see_service_of }, { T_CHARGE, see_charge },
 }, after[] = {
 	{ T_GC, see_gc }, { T_LOG, see_log }, { T_CODE, see_code }, { T_ASIDE, see_aside }, { T_VATSTORE, see_vatstore },
 };
@@ -397,6 +444,8 @@ static int run(struct check *c)
 		r = check_refs(c);
 	for (size_t i = 0; !r && i < ARRAY_LEN(after); i++)
 		r = check_each(c, after[i].t, after[i].fn);
+	for (size_t i = 0; !r && i < c->n_charges; i++)
+		check_charged(c, &c->charges[i]);
 	for (size_t i = 0; !r && i < c->n_vats; i++)
 		r = check_vat(c, &c->vats[i]);
 	if (r < 0)
@@ -416,6 +465,7 @@ int check_store(struct check_source *src, check_report_fn report, void *ctx, siz
 		free(c.slots[i]);
 	free(c.slots);
 	free(c.vats);
+	free(c.charges);
 	if (r < 0)
 		return error_trace(r);
 	*n_problemsp = c.n_problems;

@@ -11,7 +11,8 @@
 
 /*
  * The key of each table, part by part: V vat, S subcluster, K kref, O object, P promise, E endpoint, X endpoint or
- * promise, R eref, N number (8 bytes each), B a byte, T text or bytes to the end.
+ * promise, W endpoint or 0 for the
+ * outside, R eref, N number (8 bytes each), B a byte, T text or bytes to the end.
  */
 static const char *const key_shapes[T_N] = {
 	[T_META] = "T", [T_VAT] = "V", [T_VAT_CONFIG] = "V", [T_VAT_PARAM] = "V", [T_SUBCLUSTER] = "S",
@@ -20,6 +21,7 @@ static const char *const key_shapes[T_N] = {
 	[T_QUEUE] = "XN", [T_NOTIFYING] = "EP", [T_GC] = "EBO", [T_SWEEP] = "E", [T_VATSTORE] = "NT", [T_HOLD] = "KBN",
 	[T_SERVICE] = "T", [T_SERVICE_OF] = "O", [T_LOG] = "VN", [T_CODE] = "T", [T_ASIDE] = "VN",
 	[T_SUSPECT] = "NP",
+	[T_CHARGE] = "XW",
 };
 
 static void part_format(char shape, uint64_t n, char out[REF_TEXT_MAX])
@@ -34,6 +36,7 @@ static void part_format(char shape, uint64_t n, char out[REF_TEXT_MAX])
 	case 'P':
 		kref_format((kref_t){ n }, out);
 		return;
+	case 'W':
 	case 'X':
 	case 'E':
 		if (n & REF_PROMISE)
@@ -174,6 +177,8 @@ static bool part_is_legal(char shape, uint64_t n)
 		return (n & REF_PROMISE) ? check_kref_is_legal(n) : n != 0;
 	case 'E':
 		return !(n & REF_PROMISE) && n;
+	case 'W':
+		return !(n & REF_PROMISE);
 	default:
 		return true;
 	}
@@ -356,4 +361,32 @@ bool check_vat_known(struct check *c, const struct row *by, uint64_t number)
 		return true;
 	check_row_problem(c, by, "v%llu is not known", (unsigned long long)number);
 	return false;
+}
+
+/* --- charges --------------------------------------------------------------------------------------------------- */
+
+static int compare(const struct charge_tally *t, uint64_t holder, uint64_t who)
+{
+	if (t->holder != holder)
+		return t->holder < holder ? -1 : 1;
+	return t->who < who ? -1 : t->who > who;
+}
+
+struct charge_tally *check_charge(struct check *c, const struct row *by, uint64_t holder, uint64_t who)
+{
+	size_t lo = 0, hi = c->n_charges;
+	char text[REF_TEXT_MAX];
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (compare(&c->charges[mid], holder, who) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo < c->n_charges && !compare(&c->charges[lo], holder, who))
+		return &c->charges[lo];
+	check_row_problem(c, by, "%s is not charged for it", who ? endpoint_format((endpoint_t){ who }, text) : "the outside");
+	return NULL;
 }

@@ -30,8 +30,12 @@ struct vat_tally {
 	bool sweep, sweep_all;			/* cleaning up after a death; after the last */
 	bool config, member;
 	uint64_t n_queued, queued_bytes, n_exports, n_imports, n_calls, n_aside, aside_bytes;
+	uint64_t n_senders, n_introducers;
 	uint64_t max_import, max_import_promise, max_export, max_export_promise;
 };
+
+/* What rows elsewhere say about one row of CHARGE. */
+struct charge_tally { uint64_t holder, who; struct row_charge row, counted; };
 
 enum counter {
 	NEXT_OBJECT, NEXT_PROMISE, NEXT_VAT, NEXT_SUBCLUSTER, NEXT_SEQ, NEXT_UID, NEXT_SPACE, UID_BLOCK,
@@ -50,6 +54,8 @@ struct check {
 	size_t n_slots, n_tallies;
 	struct vat_tally *vats;		/* by number */
 	size_t n_vats, vats_size;
+	struct charge_tally *charges;	/* by holder and who */
+	size_t n_charges, charges_size;
 	uint64_t n_space_rows;		/* VATSTORE rows of known vats and of linked spaces */
 	uint64_t n_walked_rows;		/* those that walks from vats have met */
 	bool tangled;			/* two links lead to one space: walking would take too long */
@@ -86,6 +92,9 @@ struct vat_tally *check_endpoint_vat(struct check *c, uint64_t endpoint);	/* NUL
 /* A vat with a row, or the kernel; else a problem of the row that names it. */
 bool check_endpoint_known(struct check *c, const struct row *by, uint64_t endpoint);
 bool check_vat_known(struct check *c, const struct row *by, uint64_t number);
+
+/* What `who` is charged for at the holder; without a row for it a problem of the row that says so, and NULL. */
+struct charge_tally *check_charge(struct check *c, const struct row *by, uint64_t holder, uint64_t who);
 
 /* Everything that counts references, and then the counts. Vats, parameters and services have been seen. */
 int check_refs(struct check *c);

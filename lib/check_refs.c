@@ -53,6 +53,21 @@ static int count_object_entry(struct check *c, const struct row *row, vref_t vre
 	return 0;
 }
 
+/* Who brought it is charged; only imports have that (V7). */
+static void count_import(struct check *c, const struct row *row, vref_t vref, uint32_t introducer)
+{
+	struct charge_tally *t;
+
+	if (!vref_is_import(vref)) {
+		if (introducer)
+			check_row_problem(c, row, "introduced by v%u, but no import", introducer);
+		return;
+	}
+	t = check_charge(c, row, key_part(row, 0), introducer ? endpoint_vat(introducer).bits : 0);
+	if (t)
+		t->counted.n_imports++;
+}
+
 static int see_clist(struct check *c, const struct row *row)
 {
 	uint64_t endpoint = key_part(row, 0), kref = key_part(row, 1);
@@ -81,8 +96,10 @@ static int see_clist(struct check *c, const struct row *row)
 		check_row_problem(c, row, "flags are %u, those of %s are %u", entry.flags, text, back.flags);
 	if (check_endpoint_known(c, row, endpoint)) {
 		v = check_endpoint_vat(c, endpoint);
-		if (v)
+		if (v) {
 			count_entry(v, vref);
+			count_import(c, row, vref, entry.introducer);
+		}
 	}
 	if (!(kref & REF_PROMISE))
 		return count_object_entry(c, row, vref, entry.flags & CLIST_F_REACHABLE);
@@ -181,6 +198,16 @@ static int see_notify(struct check *c, const struct row *row, const struct row_i
 	return check_count(c, row, item->target, 1);
 }
 
+static void count_charge(struct check *c, const struct row *row, const struct row_item *item)
+{
+	struct charge_tally *t = item->kind == ITEM_MESSAGE ? check_charge(c, row, key_part(row, 0), item->sender) : NULL;
+
+	if (t) {
+		t->counted.n_messages++;
+		t->counted.bytes += row->len;
+	}
+}
+
 /* The queue that it waits in: a vat's, the kernel's, or that of the promise it is for. */
 static int count_item(struct check *c, const struct row *row, const struct row_item *item)
 {
@@ -196,6 +223,7 @@ static int count_item(struct check *c, const struct row *row, const struct row_i
 		if (r < 0)
 			return error_trace(r);
 		t->n_waiting++;
+		count_charge(c, row, item);
 		return 0;
 	}
 	if (!check_endpoint_known(c, row, holder))
@@ -210,6 +238,7 @@ static int count_item(struct check *c, const struct row *row, const struct row_i
 	if (v) {
 		v->n_queued++;
 		v->queued_bytes += row->len;
+		count_charge(c, row, item);
 	}
 	return 0;
 }

@@ -18,7 +18,7 @@ const char *const table_names[T_N] = {
 	[T_GC] = "gc",			[T_SWEEP] = "sweep",		[T_VATSTORE] = "vatstore",
 	[T_HOLD] = "hold",		[T_SERVICE] = "service",	[T_SERVICE_OF] = "service-of",
 	[T_LOG] = "log",		[T_CODE] = "code",		[T_ASIDE] = "aside",
-	[T_SUSPECT] = "suspect",
+	[T_SUSPECT] = "suspect",	[T_CHARGE] = "charge",
 };
 
 void capdata_write(uint8_t *out, const void *body, size_t body_len, const uint64_t *slots, size_t n_slots)
@@ -122,6 +122,11 @@ bool row_aside_read(const void *data, size_t len, struct row_aside *out, struct 
 		return false;
 	memcpy(out, p, sizeof *out);
 	return capdata_read(p + sizeof *out, len - sizeof *out, methargs);
+}
+
+bool row_charge_read(const void *data, size_t len, struct row_charge *out)
+{
+	return row_copy(data, len, out, sizeof *out);
 }
 
 bool row_log_read(const void *data, size_t len, struct row_log *out, const char **textp, size_t *textlenp)

@@ -35,6 +35,7 @@
  *	CODE		32 bytes SHA-256			struct row_code
  *	ASIDE		u64 vat, u64 seq			struct row_aside + capdata (slots krefs, not counted)
  *	SUSPECT		u64 enum suspect_kind, u64 kref		empty: promises that the search for circles looks at
+ *	CHARGE		u64 holder (as QUEUE), u64 endpoint	struct row_charge: what that one has there; 0: the outside
  */
 #ifndef CAPSTAN_SCHEMA_H
 #define CAPSTAN_SCHEMA_H
@@ -50,6 +51,7 @@ enum table {
 	T_META, T_VAT, T_VAT_CONFIG, T_VAT_PARAM, T_SUBCLUSTER, T_SUB_CONFIG, T_MEMBER, T_OBJECT, T_PROMISE,
 	T_VALUE, T_CLIST, T_EREF, T_IMPORTER, T_DECIDED, T_SUBSCRIBER, T_FORWARD, T_QUEUE, T_NOTIFYING, T_GC,
 	T_SWEEP, T_VATSTORE, T_HOLD, T_SERVICE, T_SERVICE_OF, T_LOG, T_CODE, T_ASIDE, T_SUSPECT,
+	T_CHARGE,
 	T_N
 };
 extern const char *const table_names[T_N];	/* the LMDB database names: "vat", "clist", … */
@@ -103,6 +105,8 @@ struct row_vat {
 	uint64_t vatstore_bytes;	/* keys and values */
 	uint64_t n_exports;		/* entries with + sign, objects and promises */
 	uint64_t n_imports;
+	uint64_t n_senders;		/* who have messages in its queue: CHARGE rows with n_messages */
+	uint64_t n_introducers;		/* others who brought it imports that it still has: with n_imports */
 	uint64_t n_calls;		/* calls of services that it made and that are not answered */
 	uint64_t n_cranks;		/* applied, over all incarnations */
 	uint64_t started_us;		/* realtime us of this incarnation's spawn; 0 never */
@@ -152,7 +156,7 @@ struct row_promise {
 	uint64_t n_refs;		/* C5 */
 	uint64_t decider;		/* endpoint; 0: none (queued, kernel-made, settled, forwarded) */
 	uint32_t decider_incarnation;
-	uint32_t waiting_kib;		/* of the messages in its queue, each rounded up */
+	uint32_t zero;
 	uint64_t link;			/* FORWARDED: the target promise; UNRESOLVED without decider: holder (QUEUE key) of
 					   the message that will decide it, 0 none; settled: the promise whose VALUE is its
 					   too (then it has none of its own, and counts that promise), 0: its own */
@@ -160,7 +164,11 @@ struct row_promise {
 };
 
 #define CLIST_F_REACHABLE	0x01u	/* objects; always set for promises and for exports that are not dropped */
-struct row_clist { uint64_t ref; uint32_t flags; uint32_t zero; };
+struct row_clist {
+	uint64_t ref;
+	uint32_t flags;			/* CLIST_F_* */
+	uint32_t introducer;		/* CLIST, of an import: the vat whose message brought it; 0: the outside */
+};
 
 enum item_kind { ITEM_MESSAGE = 1, ITEM_NOTIFY = 2 };
 struct row_item {
@@ -206,6 +214,9 @@ enum suspect_kind {
 	SUSPECT_CIRCLE = 2,		/* PROMISES, and its count fell, but not to 0 */
 };
 
+/* What one endpoint has in a queue, or has brought among the imports of a vat (V7); never all 0. */
+struct row_charge { uint64_t n_messages, bytes, n_imports; };
+
 /* Stored capdata: like the wire's, without padding. u32 body length, u32 slot count, u64 slot[], body. */
 struct capdata {
 	const uint8_t *body;
@@ -235,6 +246,7 @@ bool row_item_read(const void *data, size_t len, struct row_item *out, struct ca
 bool row_hold_read(const void *data, size_t len, struct row_hold *out);
 /* The capdata borrows from `data`. */
 bool row_aside_read(const void *data, size_t len, struct row_aside *out, struct capdata *methargs);
+bool row_charge_read(const void *data, size_t len, struct row_charge *out);
 bool row_log_read(const void *data, size_t len, struct row_log *out, const char **textp, size_t *textlenp);
 
 /* Key builders: each returns the length. */

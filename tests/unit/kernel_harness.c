@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "../../broker/boot.h"
+#include "../../broker/charge.h"
 #include "../../broker/clist.h"
 #include "../../broker/collect.h"
 #include "../../broker/cycle.h"
@@ -314,6 +315,7 @@ static void close_kernel(void)
 	}
 	hosted_deinit(k);
 	launch_deinit(k);
+	charges_deinit(k);
 	k->store = store_free(k->store);
 	loop_deinit(&k->loop);
 	u64_list_deinit(&k->touched);

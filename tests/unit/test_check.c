@@ -155,6 +155,11 @@ static uint64_t put_vatstore(struct store *s)
 	return sum;
 }
 
+static void put_charge(struct store *s, uint64_t holder, uint64_t who, uint64_t messages, uint64_t bytes, uint64_t imports)
+{
+	put2(s, T_CHARGE, holder, who, &(struct row_charge){ messages, bytes, imports }, sizeof(struct row_charge));
+}
+
 static void put_vat(struct store *s, uint64_t n, const char *name, struct row_vat row)
 {
 	row.subcluster = 1;
@@ -223,7 +228,7 @@ static void put_refs(struct store *s)
 	put_entry(s, V1, KP(1), REF_PROMISE | 3, CLIST_F_REACHABLE);
 	put_entry(s, V2, KP(1), REF_PROMISE | IMP | 1, CLIST_F_REACHABLE);
 	put2(s, T_SUBSCRIBER, KP(1), V1, "", 0);
-	put_item(s, KP(1), 2, ITEM_MESSAGE, KP(1), KP(2), KO(4));
+	put_charge(s, KP(1), 0, 1, put_item(s, KP(1), 2, ITEM_MESSAGE, KP(1), KP(2), KO(4)), 0);
 	put_promise(s, KP(2), PROMISE_UNRESOLVED, 2, 0, KP(1), 0);
 	put_entry(s, V1, KP(2), REF_PROMISE | 4, CLIST_F_REACHABLE);
 	put_promise(s, KP(3), PROMISE_FORWARDED, 1, 0, KP(1), 0);
@@ -249,18 +254,42 @@ static void put_refs(struct store *s)
 	put2(s, T_SUSPECT, SUSPECT_DEAD, KP(9), "", 0);
 }
 
+static void put_introducer(struct store *s, uint64_t e, uint64_t kref, uint32_t vat)
+{
+	uint8_t key[16];
+	const void *val;
+	struct row_clist row;
+	size_t len;
+
+	assert_int_equal(store_get(s, T_CLIST, key, key_u64_u64(key, e, kref), &val, &len), 0);
+	assert_true(row_clist_read(val, len, &row));
+	row.introducer = vat;
+	put2(s, T_CLIST, e, kref, &row, sizeof row);
+}
+
 static struct store *build(const char *dir)
 {
 	struct store *s = must_open(dir, STORE_OVERLAY);
-	size_t bytes;
+	size_t bytes, notify;
 
 	put_tables(s);
 	put_refs(s);
-	bytes = put_item(s, V1, 3, ITEM_NOTIFY, KP(4), 0, 0) + put_item(s, V1, 4, ITEM_MESSAGE, KO(2), 0, 0);
-	put_vat(s, 1, "alice", (struct row_vat){ .n_queued = 2, .queued_bytes = bytes, .n_aside = 1, .aside_bytes = 32, .n_exports = 5, .n_imports = 2,
-		.next_import = 2, .next_import_promise = 2, .next_export = 8, .next_export_promise = 6,
+	notify = put_item(s, V1, 3, ITEM_NOTIFY, KP(4), 0, 0);
+	bytes = put_item(s, V1, 4, ITEM_MESSAGE, KO(2), 0, 0);
+	put_charge(s, V1, 0, 1, bytes, 1);
+	/* v1's o-1 came by a message of v2; what v2 imports by its own doing, and by a vat that is gone. */
+	put_introducer(s, V1, KO(3), 2);
+	put_charge(s, V1, V2, 0, 0, 1);
+	put_introducer(s, V2, KO(2), 2);
+	put_charge(s, V2, V2, 0, 0, 1);
+	put_introducer(s, V2, KP(1), 7);
+	put_charge(s, V2, VE(7), 0, 0, 1);
+	bytes += notify;
+	put_vat(s, 1, "alice", (struct row_vat){ .n_queued = 2, .queued_bytes = bytes, .n_aside = 1, .aside_bytes = 32,
+		.n_exports = 5, .n_imports = 2, .n_senders = 1, .n_introducers = 2, .next_import = 2,
+		.next_import_promise = 2, .next_export = 8, .next_export_promise = 6,
 		.vatstore_bytes = put_vatstore(s) });
-	put_vat(s, 2, "bob", (struct row_vat){ .n_exports = 2, .n_imports = 2, .next_import = 2,
+	put_vat(s, 2, "bob", (struct row_vat){ .n_exports = 2, .n_imports = 2, .n_introducers = 1, .next_import = 2,
 		.next_import_promise = 2, .next_export = 6, .next_export_promise = 2 });
 	check_clean(s);
 	return s;
@@ -367,6 +396,17 @@ static const struct damage damages[] = {
 	{ "vat v1: queued_bytes is 1, counted", T_VAT, 1, 0, SET, AT(row_vat, queued_bytes), 1 },
 	{ "vat v1: n_exports is 0, counted 5", T_VAT, 1, 0, SET, AT(row_vat, n_exports), 0 },
 	{ "vat v2: n_imports is 9, counted 2", T_VAT, 2, 0, SET, AT(row_vat, n_imports), 9 },
+	{ "vat v1: n_senders is 2, counted 1", T_VAT, 1, 0, SET, AT(row_vat, n_senders), 2 },
+	{ "vat v1: n_introducers is 1, counted 2", T_VAT, 1, 0, SET, AT(row_vat, n_introducers), 1 },
+	{ "charge v1 v2: n_imports is 2, counted 1", T_CHARGE, V1, V2, SET, AT(row_charge, n_imports), 2 },
+	{ "charge v1 v2: n_messages is 1, counted 0", T_CHARGE, V1, V2, SET, AT(row_charge, n_messages), 1 },
+	{ "charge kp1 kp1: the key is malformed", T_CHARGE, KP(1), KP(1), PUT, sizeof(struct row_charge), 0, 0 },
+	{ "charge kp2 v1: kept, though", T_CHARGE, KP(2), V1, PUT, sizeof(struct row_charge), 0, 0 },
+	{ "charge v1 v2: the row does not read", T_CHARGE, V1, V2, PUT, 3, 0, 0 },
+	{ "clist v1 ko3: v2 is not charged for it", T_CHARGE, V1, V2, DEL, 0, 0, 0 },
+	{ "clist v2 ko2: v9 is not charged for it", T_CLIST, V2, KO(2), SET, AT(row_clist, introducer), 9 },
+	{ "clist v1 ko2: introduced by v1, but no import", T_CLIST, V1, KO(2), SET, AT(row_clist, introducer), 1 },
+	{ "queue kp1 2: v2 is not charged for it", T_QUEUE, KP(1), 2, SET, AT(row_item, sender), V2 },
 	{ "vat v1: vatstore_bytes is 1, counted", T_VAT, 1, 0, SET, AT(row_vat, vatstore_bytes), 1 },
 	{ "vat v1: uid 999 is not one", T_VAT, 1, 0, SET, AT(row_vat, uid), 999 },
 	{ "vat v1: not a member of s7", T_VAT, 1, 0, SET, AT(row_vat, subcluster), 7 },

@@ -216,7 +216,7 @@ static void test_imports_limit(void **state)
 	play("b", "drop o-1", "retimp o-1", "done", NULL);
 	/* the promise is one too many; the one behind it is not */
 	takes("b", "message o+0 #4 [o-4] -");
-	takes_then("a", "notify p+1 krej " KERR("QUEUE_FULL", "b may not import more than 4 references") " []");
+	takes_then("a", "notify p+1 krej " KERR("QUEUE_FULL", "a has its share of the 4 references that b may import") " []");
 }
 
 /* C3: what the first introduces has that name in those behind it; C2: and not before its own turn */

@@ -385,7 +385,7 @@ static void test_route_queue_full(void **state)
 	suspend("b");
 	act("a", "send o-1 #1 [] -", "send o-1 #2 [] -", "send o-1 #3 [] p+1", "subscribe p+1",
 	    "send o-1 #4 [] -", NULL);
-	takes("a", "notify p+1 krej " KERR("QUEUE_FULL", "queue of b holds its limit of 2 messages") " []");
+	takes("a", "notify p+1 krej " KERR("QUEUE_FULL", "2 messages of a are in the queue of b already") " []");
 	assert_int_equal(world->k.stats.n_dropped_sends, 1); /* R2 */
 	act("a", "resolve p+9 ref #b [o-1]", NULL);          /* accepted before, so they come through */
 	assert_int_equal(vat_named("b")->row.n_queued, 5);

@@ -445,7 +445,7 @@ static void test_waiting_limit(void **state)
 			world_step();
 	}
 	play("a", "send p+1 #over [] p+2", "subscribe p+2", "done", NULL);
-	takes("a", "notify p+2 krej " KERR("QUEUE_FULL", "10000 messages wait on the promise already") " []");
+	takes("a", "notify p+2 krej " KERR("QUEUE_FULL", "10000 messages of a wait on the promise already") " []");
 	assert_int_equal(promise_row(kref_of("a", "p+1")).n_waiting, 10000);
 	terminate("b");
 	assert_int_equal(n_rows(T_QUEUE), 0);
@@ -491,14 +491,14 @@ static void test_limits_of_the_receiver(void **state)
 	takes("a", "dropExports o+6");
 	takes("a", "retireExports o+6");
 	takes("a", "notify p+2 data #ok []");
-	takes("a", "notify p+3 krej " KERR("QUEUE_FULL", "b may not import more than 6 references") " []");
+	takes("a", "notify p+3 krej " KERR("QUEUE_FULL", "a has its share of the 6 references that b may import") " []");
 	assert_int_equal(status("b"), VAT_RUNNING);
 	suspend("b");
 	strcpy(said, "send o-1 #");
 	memset(said + 10, 'x', 2500);
 	strcpy(said + 2510, " [] -");
 	act("a", said, "send o-1 #4 [] p+4", "subscribe p+4", NULL);
-	takes("a", "notify p+4 krej " KERR("QUEUE_FULL", "queue of b holds its limit of 2000 bytes") " []");
+	takes("a", "notify p+4 krej " KERR("QUEUE_FULL", "2549 bytes of messages of a are in the queue of b already") " []");
 	expect_nothing();
 }
 

@@ -26,9 +26,10 @@ static void test_layout(void **state)
 	assert_int_equal(sizeof(struct row_log), 16);
 	assert_int_equal(sizeof(struct row_code), 16);
 	assert_int_equal(sizeof(struct row_aside), 24);
+	assert_int_equal(sizeof(struct row_charge), 24);
 	assert_int_equal(sizeof(struct row_subcluster), 112);
-	assert_int_equal(sizeof(struct row_vat), 488);
-	assert_int_equal(offsetof(struct row_vat, name), 256);
+	assert_int_equal(sizeof(struct row_vat), 504);
+	assert_int_equal(offsetof(struct row_vat, name), 272);
 }
 
 static void test_names(void **state)
@@ -41,6 +42,7 @@ static void test_names(void **state)
 	}
 	assert_string_equal(table_names[T_META], "meta");
 	assert_string_equal(table_names[T_ASIDE], "aside");
+	assert_string_equal(table_names[T_CHARGE], "charge");
 }
 
 /* Keys sort as their numbers do, part by part. */

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "../../broker/boot.h"
+#include "../../broker/charge.h"
 #include "../../broker/clist.h"
 #include "../../broker/collect.h"
 #include "../../broker/cycle.h"
@@ -339,6 +340,7 @@ struct kit *kit_free(struct kit *kit)
 	launch_deinit(k);
 	cycle_deinit(k);
 	collect_deinit(k);
+	charges_deinit(k);
 	k->store = store_free(k->store);
 	loop_deinit(&k->loop);
 	u64_list_deinit(&k->touched);
