@@ -6,8 +6,8 @@
  * leaves no trace but gaps in the counters). The counters that give out ko, kp, v, s, uid and delivery numbers
  * sit outside the savepoint and are written at commit, so nothing committed is ever reused (C1).
  *
- * Vat rows are the one cache over the store: they change several times in every crank, so struct vat holds the row
- * and kernel_commit() writes it back; a rollback restores it (vat.h).
+ * Vat rows are a cache over the store: they change several times in every crank, so struct vat holds the row
+ * and kernel_commit() writes it back; a rollback restores it (vat.h). So are the rows of who is charged for what (charge.h).
  */
 #ifndef CAPSTAN_KERNEL_H
 #define CAPSTAN_KERNEL_H

@@ -105,6 +105,26 @@ test_stopped() {
 	stop_and_fsck
 }
 
+# V7: a limit of processor time, read from the clock of a process of another user, ends a delivery that computes too long; waiting
+# does not count.
+test_cpu() {
+	local pid
+	kernel_start
+	witness_start
+	hostile_vat '{"cpuMs": 30, "deadlineMs": 0}' restart call
+	pid=$(vat_pid "$(vat_id it)")
+	status 0 capstan call "@$ROOT" hello
+	capstan call "@$ROOT" spin > "$T/stuck" 2>&1 &
+	witness "while it spins"
+	gone "$pid"
+	status 0 cap_json ps
+	equal "LIMIT cpuMs 30" "$(jq -r --arg v "$(vat_id it)" '.. | objects | select(.id? == $v) | .reason' <<< "$OUT")" "its reason"
+	status 0 capstan terminate "$SUB"
+	! wait $! || fail "the stuck call was answered"
+	witness "afterwards"
+	stop_and_fsck
+}
+
 # Without a deadline it may take for ever, and only terminate ends it, at once, in the middle of the crank (V2).
 test_terminate_stuck() {
 	local pid
