@@ -42,7 +42,7 @@ CAPSTAND := broker/main.c broker/options.c broker/uidblock.c broker/instance.c b
 	broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/collect.c broker/sweep.c broker/vat.c broker/life.c broker/aside.c broker/process.c \
 	broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/control.c broker/methods.c broker/upkeep.c broker/code.c broker/lease.c \
 	$(LIB_BASE) $(LIB_WIRE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_CONFIG) $(LIB_OMAP)
-CAPSTAND += broker/deadline.c broker/charge.c
+CAPSTAND += broker/deadline.c broker/charge.c broker/underway.c
 CAPSTAND_LIBS := -llmdb -ljansson -lcap -lmd -lpthread -lsystemd
 
 VATD := vatd/vatd.c
@@ -125,10 +125,11 @@ KERNEL := broker/boot.c broker/kernel.c broker/loop.c broker/channel.c broker/tr
 	broker/promise.c broker/queue.c broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/collect.c broker/sweep.c \
 	broker/vat.c broker/life.c broker/aside.c broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/code.c broker/vatstore.c \
 	$(LIB_WIRE) $(LIB_JSON) $(LIB_CONFIG) $(STORE)
-KERNEL += broker/deadline.c broker/charge.c
+KERNEL += broker/deadline.c broker/charge.c broker/underway.c
 KERNEL_TESTS := $(patsubst %,test_kernel_%,route promise cycle syscall life gc ahead hostile random hosted)
 KERNEL_TESTS += test_kernel_model
 KERNEL_TESTS += test_kernel_limits
+KERNEL_TESTS += test_kernel_limits test_kernel_underway
 UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval LINK_$(t) := tests/unit/kernel_harness.c tests/runner/words.c $(LIB_CHECK) $(KERNEL)))
 LINK_test_kernel_model += tests/unit/model.c

@@ -28,6 +28,7 @@
 #include "service.h"
 #include "spawner.h"
 #include "sweep.h"
+#include "underway.h"
 #include "vat.h"
 
 #define GROUP_CHANGES	20000u			/* keys: what a commit may take is what everybody may have to wait */
@@ -261,6 +262,7 @@ int broker_open(struct kernel *k, const struct broker_fds *fds, const struct bro
 		r = open_store(k, o->direct);
 	if (r)
 		return r;
+	underway_open(k);	/* the store is ours alone now */
 	r = process_init(k, fds->spawner);
 	if (r >= 0)
 		r = code_store_new(&k->code, &k->loop, fds->store_dir);
@@ -268,6 +270,8 @@ int broker_open(struct kernel *k, const struct broker_fds *fds, const struct bro
 		r = control_new(&k->control, &k->loop, fds->control, kernel_methods, k);
 	if (r >= 0)
 		r = boot_kernel(k);
+	if (r >= 0)
+		r = underway_judge(k);
 	if (r >= 0)
 		r = process_mount(k);
 	if (r >= 0)
@@ -302,6 +306,7 @@ void broker_close(struct kernel *k)
 	launch_deinit(k);	/* after the calls: some are theirs */
 	process_deinit(k);
 	charges_deinit(k);
+	underway_close(k);
 	k->store = store_free(k->store);
 	/* Last: whoever asked for the shutdown may look at the store as soon as the connection ends. */
 	k->control = control_free(k->control);

@@ -12,6 +12,7 @@
 #include "promise.h"
 #include "router.h"
 #include "syscall.h"
+#include "underway.h"
 #include "vat.h"
 
 #define NOTIFY_MAX_BYTES	(WIRE_MAX_FRAME / 2)	/* P7 */
@@ -324,7 +325,11 @@ static int end_item(struct kernel *k, struct vat *v, struct item *i, const struc
 		if (r >= 0)
 			r = router_refuse(k, i, route);
 	}
-	return r < 0 ? r : kernel_release(k);
+	if (r >= 0)
+		r = kernel_release(k);
+	if (r >= 0)
+		underway_acquit(k, UNDERWAY_DELIVERY, v->number, i->seq);
+	return r;
 }
 
 enum { PICKED = 1, NOTHING = 0, ENDED = 2 };
@@ -348,6 +353,7 @@ static int pick_item(struct kernel *k, struct vat *v, struct delivery *d)
 	r = queue_head(k, e.bits, c->n_sent ? c->next_seq : v->head_seq, &i);
 	if (r)
 		return r < 0 ? r : NOTHING;
+	underway_note(k, UNDERWAY_DELIVERY, v->number, i.seq);
 	c->next_seq = i.seq + 1;
 	if (!c->n_sent)
 		v->head_seq = i.seq;
@@ -509,6 +515,9 @@ static int add_delivery(struct kernel *k, struct vat *v, struct wire_buf *b)
 	r = pick(k, v, d);
 	if (r != PICKED)
 		return r;
+	underway_note(k, UNDERWAY_DELIVERY, v->number, crank_killer(d));
+	if (d->work == WORK_MESSAGE)
+		underway_fault(k, "prepare", d->item.raw, d->item.len);
 	d->number = k->next_delivery++;
 	r = encode(k, v, d, b);
 	d->n_names = c->names.n - d->name;
@@ -584,14 +593,13 @@ static int send_all(struct kernel *k, struct vat *v, const struct wire_buf *b)
 	return channel_send(&v->channel, b);
 }
 
-int crank_prepare(struct kernel *k, struct vat *v)
+static int prepare(struct kernel *k, struct vat *v)
 {
 	static struct wire_buf b = WIRE_BUF_INIT;
 	struct crank *c = &v->crank;
 	unsigned ended = 0;
 	int r;
 
-	assert(c->state == CRANK_IDLE && vat_can_run(v));
 	do {
 		c->listed.n = 0;
 		names_begin(&c->names, &v->row);
@@ -610,6 +618,19 @@ int crank_prepare(struct kernel *k, struct vat *v)
 		r = send_all(k, v, &b);
 	if (b.size > SYSCALLS_KEEP)
 		wire_buf_deinit(&b);
+	return r;
+}
+
+int crank_prepare(struct kernel *k, struct vat *v)
+{
+	int r;
+
+	assert(v->crank.state == CRANK_IDLE && vat_can_run(v));
+	r = underway_begin(k, UNDERWAY_DELIVERY, v->number, 0);
+	if (r >= 0)
+		r = prepare(k, v);
+	if (r >= 0)
+		underway_end(k);
 	return r;
 }
 
@@ -787,6 +808,8 @@ static int finish(struct kernel *k, struct vat *v)
 	struct delivery *d = crank_head(&v->crank);
 	bool started = d->work == WORK_START;
 
+	underway_acquit(k, UNDERWAY_DELIVERY, v->number, crank_killer(d));
+
 	k->n_in_flight--;
 	k->stats.n_cranks++;
 	k->stats.n_delivered_messages += d->work == WORK_MESSAGE;
@@ -797,6 +820,8 @@ static int finish(struct kernel *k, struct vat *v)
 	if (d->item.seq)
 		v->head_seq = d->item.seq + 1;
 	next_head(k, v);
+	d = crank_head(&v->crank);
+	underway_note(k, UNDERWAY_DELIVERY, v->number, d ? crank_killer(d) : 0);
 	return started ? launch_vat_started(k, v) : 0;
 }
 
@@ -835,6 +860,7 @@ static int crank_apply(struct kernel *k, struct vat *v, const char *error)
 	int r;
 
 	assert(v->crank.state == CRANK_IN_FLIGHT);
+	underway_fault(k, "apply", crank_head(&v->crank)->item.raw, crank_head(&v->crank)->item.len);
 	r = kernel_savepoint(k);
 	if (r < 0)
 		return r;
@@ -1038,7 +1064,7 @@ static int bad_frame(struct kernel *k, struct vat *v, const uint8_t *frame, size
 	return crank_illegal(k, v, why);
 }
 
-int crank_frames(struct kernel *k, struct vat *v, const uint8_t *frames, size_t len)
+static int take_frames(struct kernel *k, struct vat *v, const uint8_t *frames, size_t len)
 {
 	size_t pos = 0, size;
 	int r = 0;
@@ -1056,5 +1082,18 @@ int crank_frames(struct kernel *k, struct vat *v, const uint8_t *frames, size_t 
 			r = in_crank(k, v, &f, frames + pos, size);
 		pos += size;
 	}
+	return r;
+}
+
+int crank_frames(struct kernel *k, struct vat *v, const uint8_t *frames, size_t len)
+{
+	const struct delivery *d = crank_head(&v->crank);
+	int r;
+
+	r = underway_begin(k, UNDERWAY_DELIVERY, v->number, d ? crank_killer(d) : 0);
+	if (r >= 0)
+		r = take_frames(k, v, frames, len);
+	if (r >= 0)
+		underway_end(k);
 	return r;
 }

@@ -29,6 +29,7 @@ struct hosted_call;
 struct hosted_peer;
 struct collect;
 struct charge;
+struct underway_page;
 
 /* A growing list of 64-bit numbers. */
 struct u64_list { uint64_t *v; size_t n, size; };
@@ -104,6 +105,9 @@ struct kernel {
 
 	struct vat *vats;		/* uthash by number: every vat that has a row */
 	struct vat *edited;		/* vats edited since the savepoint (linked by next_edited) */
+	struct underway_page *underway;	/* what is being worked on, for the next broker (underway.h); NULL: not noted */
+	bool suspicious;		/* something in it may have ended an earlier one */
+	const char *fault;		/* tests only: where this one is to end */
 	struct charge *charges;		/* uthash by holder and who: those in use (charge.c) */
 	struct charge *charges_edited, *charges_dirty;	/* since the savepoint; since the commit */
 	struct vat *ready_first, *ready_last;	/* vats that may have work */

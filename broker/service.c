@@ -8,6 +8,7 @@
 #include "object.h"
 #include "promise.h"
 #include "router.h"
+#include "underway.h"
 #include "vat.h"
 
 static const struct service_class *const builtins[] = { &console_service };
@@ -324,7 +325,10 @@ int service_pump(struct kernel *k, bool *didp)
 	}
 	*didp = true;
 	k->service_seq = i.seq + 1;
-	r = kernel_savepoint(k);
+	r = underway_begin(k, UNDERWAY_SERVICE, 0, i.seq);
+	underway_fault(k, "service", i.raw, i.len);
+	if (r >= 0)
+		r = kernel_savepoint(k);
 	if (r >= 0)
 		r = end_unroutable(k, &i, &ended);
 	if (r >= 0 && !ended) {
@@ -338,5 +342,10 @@ int service_pump(struct kernel *k, bool *didp)
 		return r;
 	k->stats.n_cranks++;
 	k->cranks_since_commit++;
-	return kernel_release(k);
+	r = kernel_release(k);
+	if (r < 0)
+		return r;
+	underway_acquit(k, UNDERWAY_SERVICE, 0, i.seq);
+	underway_end(k);
+	return 0;
 }

@@ -7,6 +7,7 @@
 #include "object.h"
 #include "promise.h"
 #include "router.h"
+#include "underway.h"
 #include "vat.h"
 
 enum phase { PHASE_QUEUE, PHASE_DECIDED, PHASE_CLIST, PHASE_GC, PHASE_VATSTORE, PHASE_PARAM, PHASE_END };
@@ -274,14 +275,20 @@ int sweep_step(struct kernel *k, bool *morep)
 	if (!k->sweeping)
 		return 0;
 	HASH_ITER(hh, k->vats, v, tmp) {
-		if (!v->sweeping)
+		if (!v->sweeping || v->sweep_held)
 			continue;
 		*morep = true;
 		if (!budget)
 			return 0;
-		r = sweep_vat(k, v, &budget);
+		r = underway_begin(k, UNDERWAY_SWEEP, v->number, 0);
+		if (r >= 0)
+			r = sweep_vat(k, v, &budget);
 		if (r < 0)
 			return r;
+		/* Each broker begins a sweep anew, so a step that went well says nothing of the rest. */
+		if (!v->sweeping)
+			underway_acquit(k, UNDERWAY_SWEEP, v->number, 0);
+		underway_end(k);
 	}
 	k->sweeping = *morep;
 	return 0;

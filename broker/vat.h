@@ -59,6 +59,7 @@ struct vat {
 	bool kill_wanted;		/* a SPAWN_KILL has to be sent */
 	bool exited;			/* reaped; only reading dry and judging is left */
 	bool sweeping;			/* its SWEEP row exists */
+	bool sweep_held;		/* and is not gone on with: it has ended the broker (L2) */
 	char death[200];		/* how the process ended, for people */
 	struct channel channel;
 	struct crank crank;
