@@ -128,7 +128,6 @@ KERNEL := broker/boot.c broker/kernel.c broker/loop.c broker/channel.c broker/tr
 KERNEL += broker/deadline.c broker/charge.c broker/underway.c
 KERNEL_TESTS := $(patsubst %,test_kernel_%,route promise cycle syscall life gc ahead hostile random hosted)
 KERNEL_TESTS += test_kernel_model
-KERNEL_TESTS += test_kernel_limits
 KERNEL_TESTS += test_kernel_limits test_kernel_underway
 UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval LINK_$(t) := tests/unit/kernel_harness.c tests/runner/words.c $(LIB_CHECK) $(KERNEL)))

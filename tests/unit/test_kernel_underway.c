@@ -197,6 +197,7 @@ static void test_gone(void **state)
 		broker_ends(UNDERWAY_SERVICE, 0, 12345);
 	for (i = 0; i < 3; i++)
 		broker_ends(UNDERWAY_SWEEP, 99, 0);
+	world_run();
 	start_up("a");
 	start_up("b");
 	assert_int_equal(n_rows(T_ASIDE), 0);
