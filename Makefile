@@ -35,15 +35,15 @@ LIB_CHECK  := lib/check.c lib/check_base.c lib/check_refs.c
 LIB_OMAP   := lib/omap.c
 
 CAPSTAND := broker/main.c broker/options.c broker/uidblock.c broker/instance.c broker/spawner.c broker/jail.c \
-	broker/fsmount.c \
+	broker/fsmount.c broker/given.c \
 	broker/broker.c broker/boot.c broker/kernel.c broker/loop.c broker/store.c broker/overlay.c broker/vatstore.c \
 	broker/space.c \
 	broker/channel.c broker/translate.c broker/clist.c broker/object.c broker/promise.c broker/queue.c \
 	broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/collect.c broker/sweep.c broker/vat.c broker/life.c broker/aside.c broker/process.c \
-	broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/control.c broker/methods.c broker/upkeep.c broker/code.c broker/lease.c \
+	broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/io.c broker/iopath.c broker/system.c broker/arrival.c broker/control.c broker/methods.c broker/upkeep.c broker/code.c broker/lease.c \
 	$(LIB_BASE) $(LIB_WIRE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_CONFIG) $(LIB_OMAP)
 CAPSTAND += broker/deadline.c broker/charge.c broker/underway.c
-CAPSTAND_LIBS := -llmdb -ljansson -lcap -lmd -lpthread -lsystemd
+CAPSTAND_LIBS := -llmdb -ljansson -lcap -lmd -lpthread -lresolv -lsystemd
 
 VATD := vatd/vatd.c
 VATD_LIBS := -lcap -lseccomp
@@ -74,7 +74,7 @@ KIT_VATS = vatd/test/vat_test.c $(filter-out vatd/lib/main.c vatd/lib/stdio.c,$(
 EXAMPLE_VATS := alice bob carol counter mint buyer seller table fork philosopher room member membrane plugin journal filter watcher
 TEST_VATS := caller
 TEST_VATS += hostile visitor keeper
-TEST_VATS += waiter
+TEST_VATS += waiter porter
 
 # Unit tests: test_NAME links what its module names and nothing more.
 UNIT_TESTS :=
@@ -123,21 +123,21 @@ LINK_fuzz_rows := $(LIB_SCHEMA) $(LIB_BASE)
 # The kernel in process: all that decides, without its processes and its socket.
 KERNEL := broker/boot.c broker/kernel.c broker/loop.c broker/channel.c broker/translate.c broker/clist.c broker/object.c \
 	broker/promise.c broker/queue.c broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/collect.c broker/sweep.c \
-	broker/vat.c broker/life.c broker/aside.c broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/code.c broker/vatstore.c \
+	broker/vat.c broker/life.c broker/aside.c broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/io.c broker/iopath.c broker/system.c broker/arrival.c broker/code.c broker/vatstore.c \
 	$(LIB_WIRE) $(LIB_JSON) $(LIB_CONFIG) $(STORE)
 KERNEL += broker/deadline.c broker/charge.c broker/underway.c
-KERNEL_TESTS := $(patsubst %,test_kernel_%,route promise cycle syscall life gc ahead hostile random hosted)
+KERNEL_TESTS := $(patsubst %,test_kernel_%,route promise cycle syscall life gc ahead io hostile random hosted)
 KERNEL_TESTS += test_kernel_model
 KERNEL_TESTS += test_kernel_limits test_kernel_underway
 UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval LINK_$(t) := tests/unit/kernel_harness.c tests/runner/words.c $(LIB_CHECK) $(KERNEL)))
 LINK_test_kernel_model += tests/unit/model.c
-$(foreach t,$(KERNEL_TESTS),$(eval LIBS_$(t) := -llmdb -ljansson -lmd -lpthread))
+$(foreach t,$(KERNEL_TESTS),$(eval LIBS_$(t) := -llmdb -ljansson -lmd -lresolv -lpthread))
 
 # The scenario runner plays everything around the broker, which is a process or in it.
 SCENARIO := $(patsubst %,tests/runner/%.c,main runner script words backend actors links tables steps ending)
 SCENARIO_BROKER := $(filter-out broker/main.c broker/options.c broker/uidblock.c broker/instance.c broker/spawner.c broker/jail.c \
-	broker/fsmount.c,$(CAPSTAND)) $(LIB_READER) $(LIB_CHECK)
+	broker/fsmount.c broker/given.c,$(CAPSTAND)) $(LIB_READER) $(LIB_CHECK)
 
 # The spawner's tests run real vats: capstan-vatd and a probe without a library.
 UNIT_TESTS += test_options test_uidblock test_instance test_spawner test_code test_lease
@@ -188,14 +188,14 @@ KIT_TESTS += test_newcomer test_streams test_keeping
 UNIT_TESTS += $(KIT_TESTS)
 PROGRAMS_test_kit := alice bob carol
 PROGRAMS_test_mint := mint buyer seller
-$(foreach t,$(KIT_TESTS),$(eval LIBS_$(t) := $(B)/lib/libcapstan-test.a -llmdb -ljansson -lmd -lm -lpthread))
+$(foreach t,$(KIT_TESTS),$(eval LIBS_$(t) := $(B)/lib/libcapstan-test.a -llmdb -ljansson -lmd -lresolv -lm -lpthread))
 $(KIT_TESTS:%=$(B)/unit/%): $(B)/lib/libcapstan-test.a
 $(foreach t,$(KIT_TESTS),$(eval $(B)/unit/$(t): $(PROGRAMS_$(t):%=$(B)/programs/%.o)))
 
 # The same with the inside of the library: it recounts what a vatstore says.
 UNIT_TESTS += test_vatrandom
 LINK_test_vatrandom = $(KIT_VATS)
-LIBS_test_vatrandom = -llmdb -ljansson -lmd -lm -lpthread
+LIBS_test_vatrandom = -llmdb -ljansson -lmd -lresolv -lm -lpthread
 $(B)/unit/test_vatrandom: $(B)/kit/kernel.o
 
 # A vat in another language, with the test as its kernel: both are scripts.
@@ -318,7 +318,7 @@ fuzz-%: $(B)/fuzz/fuzz_%
 # One scenario, told step by step: make scenario S=tests/scenarios/…
 $(B)/tests/scenario: $(call obj,$(SCENARIO) $(SCENARIO_BROKER)) Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -llmdb -ljansson -lmd -lpthread
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -llmdb -ljansson -lmd -lresolv -lpthread
 .PHONY: scenario scenario-index
 # Which rules no scenario names yet.
 scenario-index:

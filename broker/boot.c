@@ -3,6 +3,7 @@
 
 #include "cycle.h"
 #include "hosted.h"
+#include "io.h"
 #include "launch.h"
 #include "service.h"
 #include "sweep.h"
@@ -169,6 +170,8 @@ int boot_kernel(struct kernel *k)
 		r = service_boot(k);
 	if (r >= 0)
 		r = hosted_boot(k);
+	if (r >= 0)
+		r = io_boot(k);
 	if (r >= 0)
 		r = launch_boot(k);
 	if (r < 0)

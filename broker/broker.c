@@ -21,6 +21,7 @@
 #include "cycle.h"
 #include "deadline.h"
 #include "hosted.h"
+#include "io.h"
 #include "launch.h"
 #include "methods.h"
 #include "process.h"
@@ -28,6 +29,7 @@
 #include "service.h"
 #include "spawner.h"
 #include "sweep.h"
+#include "system.h"
 #include "underway.h"
 #include "vat.h"
 
@@ -222,6 +224,32 @@ static int read_settings(struct kernel *k, int fd, const char *name)
 	return r > 0 ? BROKER_E_REFUSED : r;
 }
 
+/* The io folders stay; *programsp: of the system subclusters, -1 where there is none. */
+static int take_given(struct kernel *k, int first, const char *name, int **programsp)
+{
+	const struct settings *s = &k->settings;
+	size_t n = settings_n_given(s), i;
+
+	*programsp = calloc(n + 1, sizeof(**programsp));
+	k->io_dirs = calloc(s->n_io_paths + 1, sizeof(*k->io_dirs));
+	if (!*programsp || !k->io_dirs)
+		return error_origin(ENOMEM);
+	for (i = 0; i < n; i++) {
+		int fd = first > 0 && fcntl(first + (int)i, F_GETFD) >= 0 ? first + (int)i : -1;
+
+		if (i >= s->n_io_paths) {
+			(*programsp)[i - s->n_io_paths] = fd;
+			continue;
+		}
+		k->io_dirs[i] = fd;
+		if (fd < 0) {
+			log_err("%s: config.ioPaths[%zu]: the folder was not handed to the broker", name, i);
+			return BROKER_E_REFUSED;
+		}
+	}
+	return 0;
+}
+
 static int open_store(struct kernel *k, bool direct)
 {
 	uint64_t version = 0;
@@ -244,6 +272,7 @@ static int open_store(struct kernel *k, bool direct)
 
 int broker_open(struct kernel *k, const struct broker_fds *fds, const struct broker_options *o)
 {
+	_cleanup_free_ int *programs = NULL;
 	int r;
 
 	k->next_host_call = 1;
@@ -256,6 +285,8 @@ int broker_open(struct kernel *k, const struct broker_fds *fds, const struct bro
 	if (fchdir(fds->store_dir) < 0)
 		return error_origin(errno);
 	r = read_settings(k, fds->config, o->config);
+	if (r == 0)
+		r = take_given(k, fds->given, o->config, &programs);
 	if (r == 0)
 		r = loop_init(&k->loop);
 	if (r == 0)
@@ -272,6 +303,8 @@ int broker_open(struct kernel *k, const struct broker_fds *fds, const struct bro
 		r = boot_kernel(k);
 	if (r >= 0)
 		r = underway_judge(k);
+	if (r >= 0)
+		r = system_boot(k, programs);
 	if (r >= 0)
 		r = process_mount(k);
 	if (r >= 0)
@@ -304,6 +337,8 @@ void broker_close(struct kernel *k)
 	hosted_deinit(k);
 	collect_deinit(k);
 	launch_deinit(k);	/* after the calls: some are theirs */
+	io_deinit(k);
+	system_deinit(k);
 	process_deinit(k);
 	charges_deinit(k);
 	underway_close(k);
@@ -314,11 +349,16 @@ void broker_close(struct kernel *k)
 	u64_list_deinit(&k->touched);
 	u64_list_deinit(&k->settled_calls);
 	free(k->effects);
+	for (size_t i = 0; i < k->settings.n_io_paths; i++)
+		close(k->io_dirs[i]);
+	free(k->io_dirs);
+	settings_deinit(&k->settings);
 }
 
 int broker_main(int argc, char **argv)
 {
-	struct broker_fds fds = { BROKER_FD_SPAWNER, BROKER_FD_CONTROL, BROKER_FD_STORE_DIR, BROKER_FD_CONFIG };
+	struct broker_fds fds = { BROKER_FD_SPAWNER, BROKER_FD_CONTROL, BROKER_FD_STORE_DIR, BROKER_FD_CONFIG,
+				  BROKER_FD_GIVEN };
 	static struct kernel kernel;
 	struct broker_options o = { .run = "", .config = "config" };
 	struct kernel *k = &kernel;

@@ -11,7 +11,8 @@
 
 #include "kernel.h"
 
-struct broker_fds { int spawner, control, store_dir, config; };	/* config: -1, none; taken, the others are borrowed */
+/* config: -1, none. given: the first of those that the configuration names (spawn.h), 0 none. Both taken, the others borrowed. */
+struct broker_fds { int spawner, control, store_dir, config, given; };
 struct broker_options { bool serial, direct, no_mount; uint64_t uid_base; const char *run, *config /* its name */; };
 
 enum { BROKER_E_REFUSED = 1 };	/* the reason is in the log; trying again is of no use */

@@ -29,6 +29,7 @@
 #include "spawn.h"
 
 #define START_TIMEOUT_MS	10000	/* between fork and exec only our own code runs; this bounds a sick machine */
+static_assert(3 + JAIL_MAX_FDS <= STAGE_PROGRAM_FD, "what a process is given has numbers of its own");
 #define FD_PARKED		510	/* fds wait from here up while the low numbers are filled */
 
 /* --- the prepared namespaces ------------------------------------------------------------------------------------- */
@@ -343,7 +344,7 @@ static int stdio_of_vat(struct stage *g)
 static int step_fds(struct stage *g)
 {
 	const struct jail_process *p = g->p;
-	int fds[2 + SPAWN_MAX_FILES], program = p->program_fd;
+	int fds[JAIL_MAX_FDS], program = p->program_fd;
 
 	assert(p->n_fds <= ARRAY_LEN(fds));
 	for (size_t i = 0; i < p->n_fds; i++) {

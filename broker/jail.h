@@ -33,6 +33,8 @@ enum { JAIL_E_UNAVAILABLE = 1 };	/* the host refuses; errno says how */
 int jail_build(struct jail *j);
 void jail_deinit(struct jail *j);
 
+#define JAIL_MAX_FDS	480u	/* that a process is given */
+
 struct jail_limits {
 	uint64_t memory;	/* RLIMIT_AS (runtime none), RLIMIT_DATA (host: interpreters reserve more than they use) */
 	uint32_t n_procs;	/* processes and threads */

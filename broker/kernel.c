@@ -120,7 +120,7 @@ bool kernel_is_quiet(const struct kernel *k)
 {
 	return (!k->ready_first || (k->serial && k->n_in_flight)) && !k->sweeping && !k->cycling && !k->launch_work &&
 	       !k->service_work && !k->hosted_work &&
-	       !k->settled_calls.n && !k->want_processes;
+	       !k->settled_calls.n && !k->want_processes && !k->io_work;
 }
 
 static int put_counter(struct kernel *k, const char *name, uint64_t v)

@@ -30,6 +30,8 @@ struct hosted_peer;
 struct collect;
 struct charge;
 struct underway_page;
+struct io;
+struct system_state;
 
 /* A growing list of 64-bit numbers. */
 struct u64_list { uint64_t *v; size_t n, size; };
@@ -117,6 +119,10 @@ struct kernel {
 	bool calls_gone;		/* some caller went away: methods_pump */
 	unsigned n_pings;		/* pings whose answer is awaited */
 	struct launch *launches;
+	struct system_state *systems;	/* by place in settings.systems (system.h) */
+	struct io *io;			/* io.c: channels to the outside */
+	int *io_dirs;			/* open folders of settings.io_paths */
+	bool io_work;			/* some channel has something to do that it need not wait for */
 	bool launch_work;		/* launch_pump has something to do */
 	uint64_t next_ended_us;		/* realtime: when to look for subclusters whose vats ended long ago; 0: there are none */
 	struct effect *effects;		/* run after the next commit */

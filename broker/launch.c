@@ -6,10 +6,12 @@
 #include "../lib/smallcaps.h"
 #include "clist.h"
 #include "cycle.h"
+#include "io.h"
 #include "object.h"
 #include "promise.h"
 #include "router.h"
 #include "service.h"
+#include "system.h"
 #include "vat.h"
 
 /* A subcluster on its way up or down. RAM only: at boot, launching ones are terminated and ending ones found again. */
@@ -26,6 +28,7 @@ struct launch {
 	struct host_call call;		/* the bootstrap's answer */
 	bool called;
 	char bootstrap[VAT_NAME_MAX + 8];
+	char system[VAT_NAME_MAX + 8];	/* its name, if it is a system subcluster */
 	char **services;
 	size_t n_services;
 };
@@ -92,6 +95,20 @@ int subcluster_load(struct kernel *k, uint64_t number, struct row_subcluster *ro
 	return 0;
 }
 
+int subcluster_config(struct kernel *k, uint64_t number, json_t **jsonp)
+{
+	const void *val;
+	uint8_t key[8];
+	size_t len;
+	int r;
+
+	r = store_get(k->store, T_SUB_CONFIG, key, key_u64(key, number), &val, &len);
+	if (r)
+		return r < 0 ? error_trace(r) : SUBCLUSTER_E_UNKNOWN;
+	*jsonp = json_loadb(val, len, JSON_ALLOW_NUL, NULL);
+	return *jsonp ? 0 : kernel_corrupt("store: the configuration of s%" PRIu64 " is damaged", number);
+}
+
 static int subcluster_save(struct kernel *k, uint64_t number, const struct row_subcluster *row)
 {
 	uint8_t key[8];
@@ -145,7 +162,8 @@ static int check_services(struct kernel *k, char *const *services, size_t n, boo
 		r = service_load(k, services[i], &row);
 		if (r < 0)
 			return r;
-		if (r > 0 || ((row.flags & SERVICE_F_SYSTEM_ONLY) && !is_system)) {
+		/* S1: what one may not have is told as what there is not. A channel is given, never asked for (S4). */
+		if (r > 0 || (row.flags & SERVICE_F_IO) || ((row.flags & SERVICE_F_SYSTEM_ONLY) && !is_system)) {
 			snprintf(error, size, "services: there is no service \"%s\"", services[i]);
 			return LAUNCH_E_REFUSED;
 		}
@@ -270,6 +288,7 @@ static int make_subcluster(struct kernel *k, struct launch *l, struct config *co
 	r = store_put(k->store, T_SUB_CONFIG, key, key_u64(key, l->number), text, strlen(text));
 	if (r < 0)
 		return error_trace(r);
+	snprintf(row.name, sizeof(row.name), "%s", l->system);
 	for (i = 0; i < config->n_vats; i++) {
 		struct config_vat *c = take_vat(config, i);
 
@@ -283,7 +302,8 @@ static int make_subcluster(struct kernel *k, struct launch *l, struct config *co
 		if (row.bootstrap_vat == k->next_vat - 1)
 			row.root = root.bits;
 	}
-	return subcluster_save(k, l->number, &row);
+	r = subcluster_save(k, l->number, &row);
+	return r < 0 ? r : io_make(k, l->number, config);
 }
 
 static int note_code(struct kernel *k, const uint8_t hash[CODE_HASH_LEN], uint64_t size)
@@ -305,11 +325,9 @@ static int prepare_config(struct kernel *k, struct config *config, const struct 
 	size_t i, j;
 	int r;
 
-	if (config->io) {
-		snprintf(error, CONFIG_ERROR_MAX, "io: this version has no io channels");
-		return LAUNCH_E_REFUSED;
-	}
-	r = check_services(k, config->services, config->n_services, false, error, CONFIG_ERROR_MAX);
+	r = check_services(k, config->services, config->n_services, config->system != NULL, error, CONFIG_ERROR_MAX);
+	if (r == 0)
+		r = io_check(k, config, error);
 	if (r == 0)
 		r = check_parameters(k, config, error);
 	for (i = 0; r == 0 && i < config->n_vats; i++) {
@@ -345,6 +363,10 @@ int launch_begin(struct kernel *k, struct config *config, const json_t *json, co
 		return error_origin(ENOMEM);
 	}
 	l->request = request;
+	if (config->system) {
+		snprintf(l->system, sizeof(l->system), "%s", config->system);
+		system_begun(k, l->system, l->number);
+	}
 	snprintf(l->bootstrap, sizeof(l->bootstrap), "%s", config->bootstrap);
 	l->services = TAKE_PTR(config->services);
 	l->n_services = config->n_services;
@@ -427,7 +449,7 @@ static int bootstrap_args(struct kernel *k, struct launch *l, json_t *args)
 		if (r == 0)
 			r = add_ref(services, l->services[i], ref);
 	}
-	return r < 0 ? r : 0;
+	return r < 0 ? r : io_give(k, l->number, add_ref, services);
 }
 
 static int answered(struct kernel *k, struct host_call *c);
@@ -627,6 +649,8 @@ static int answered(struct kernel *k, struct host_call *c)
 		r = reply_launched(k, l, &row, result);
 	else
 		json_decref(result);
+	if (l->system[0])
+		system_launched(k, l->system, l->number);
 	launch_free(k, l);
 	return r;
 }
@@ -798,6 +822,7 @@ int subcluster_terminate(struct kernel *k, uint64_t number, const char *reason, 
 	l->ending = true;
 	if (!l->error[0])
 		snprintf(l->error, sizeof(l->error), "%s", reason);
+	snprintf(l->system, sizeof(l->system), "%s", row.name);
 	r = list_vats(k, number, &vats);
 	if (r >= 0)
 		r = terminate_in(k, l, reason, &vats);
@@ -807,10 +832,12 @@ int subcluster_terminate(struct kernel *k, uint64_t number, const char *reason, 
 	return r;
 }
 
-static void answer_ended(struct launch *l)
+static void answer_ended(struct kernel *k, struct launch *l)
 {
 	size_t i;
 
+	if (l->system[0])
+		system_ended(k, l->system, l->number, l->error);
 	if (l->request)
 		control_error(l->request, CONTROL_KERNEL_ERROR, "LAUNCH_FAILED", "%s", l->error);
 	for (i = 0; i < l->n_enders; i++)
@@ -846,6 +873,10 @@ static int try_remove(struct kernel *k, struct launch *l)
 		    (v->row.status != VAT_TERMINATED || v->sweeping || v->proc != PROC_NONE))
 			return 0;
 	}
+	r = io_end(k, l->number);
+	k->launch_work |= r == IO_E_MORE;
+	if (r)
+		return r < 0 ? r : 0;
 	r = list_vats(k, l->number, &vats);
 	if (r >= 0)
 		r = remove_rows(k, l, &vats);
@@ -854,7 +885,7 @@ static int try_remove(struct kernel *k, struct launch *l)
 	u64_list_deinit(&vats);
 	if (r < 0)
 		return r;
-	answer_ended(l);
+	answer_ended(k, l);
 	launch_free(k, l);
 	return 0;
 }

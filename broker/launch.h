@@ -18,7 +18,7 @@
 enum { LAUNCH_E_REFUSED = 1 };	/* `error` says why; nothing was made */
 
 /*
- * Takes `config`; paths[i] is in the code store as hashes[i], sizes[i] bytes. The request is answered when the launch succeeded, or
+ * Takes `config` (with a name in config->system: of a system subcluster); paths[i] is in the code store as hashes[i], sizes[i] bytes. The request is answered when the launch succeeded, or
  * failed and left nothing behind.
  */
 int launch_begin(struct kernel *k, struct config *config, const json_t *json, const struct config_paths *paths,
@@ -37,6 +37,8 @@ enum { SUBCLUSTER_E_UNKNOWN = 1 };
 int subcluster_load(struct kernel *k, uint64_t number, struct row_subcluster *rowp);
 /* The subcluster after number *numberp (0: the first). SUBCLUSTER_E_UNKNOWN: there is none. */
 int subcluster_next(struct kernel *k, uint64_t *numberp, struct row_subcluster *rowp);
+/* Its configuration as it was given. SUBCLUSTER_E_UNKNOWN. */
+int subcluster_config(struct kernel *k, uint64_t number, json_t **jsonp);
 /* `request` (may be NULL) is answered with {} when nothing of it is left. */
 int subcluster_terminate(struct kernel *k, uint64_t number, const char *reason, struct control_request *request);
 /* At boot: what was launching is terminated, what was being terminated goes on. */

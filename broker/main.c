@@ -17,8 +17,9 @@
 #include <sys/wait.h>
 #include <systemd/sd-daemon.h>
 
-#include "../lib/util.h"
+#include "../lib/config.h"
 #include "broker.h"
+#include "given.h"
 #include "instance.h"
 #include "jail.h"
 #include "options.h"
@@ -42,7 +43,8 @@ struct capstand {
 	struct jail jail;
 	struct spawner spawner;
 	struct spawner_config config;
-	int self_fd, vatd_fd, fs_fd, kernel_config_fd;
+	struct given given;
+	int self_fd, vatd_fd, fs_fd;
 	int status_fd;			/* to the waiting parent, -1 in the foreground */
 	char *env[MAX_ENV + 1];		/* of the broker and capstan-fs */
 	char uid_base[16];
@@ -220,24 +222,6 @@ static int open_programs(struct capstand *c)
 	return r < 0 ? error_trace(r) : 0;	/* without it the mount is missing, which the broker is told when it asks */
 }
 
-static int open_kernel_config(struct capstand *c)
-{
-	struct stat st;
-
-	if (!c->options.config)
-		return 0;
-	c->kernel_config_fd = open(c->options.config, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (c->kernel_config_fd < 0 || fstat(c->kernel_config_fd, &st)) {
-		log_err("cannot open %s: %s", c->options.config, strerror(errno));
-		return 1;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		log_err("%s is not a regular file", c->options.config);
-		return 1;
-	}
-	return 0;
-}
-
 /*
  * Keep what the spawner needs: ids and bounding sets of children, killing them, mounts and namespaces. Not
  * CAP_DAC_OVERRIDE: all that is opened or removed from here on is root's own or open already.
@@ -305,19 +289,33 @@ static void broker_argv(struct capstand *c, char **argv)
 	argv[n] = NULL;
 }
 
+#define N_BROKER_FDS	(BROKER_FD_GIVEN - BROKER_FD_SPAWNER)
+static_assert(N_BROKER_FDS + CONFIG_MAX_GIVEN <= JAIL_MAX_FDS, "a broker gets all that a configuration can name");
+
+static void broker_fds(const struct capstand *c, int spawner_fd, int *fds)
+{
+	fds[BROKER_FD_SPAWNER - BROKER_FD_SPAWNER] = spawner_fd;
+	fds[BROKER_FD_CONTROL - BROKER_FD_SPAWNER] = c->instance.control_fd;
+	fds[BROKER_FD_STORE_DIR - BROKER_FD_SPAWNER] = c->instance.store_fd;
+	fds[BROKER_FD_CONFIG - BROKER_FD_SPAWNER] = c->given.config_fd;
+	for (size_t i = 0; i < c->given.n_fds; i++)
+		fds[N_BROKER_FDS + i] = c->given.fds[i];
+}
+
 static int start_broker(void *ctx, int *fdp, pid_t *pidp)
 {
+	int pair[2], fds[N_BROKER_FDS + CONFIG_MAX_GIVEN], r;
 	struct capstand *c = ctx;
 	struct stage_report report;
 	char *argv[16];
-	int pair[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return error_origin(errno);
 	broker_argv(c, argv);
+	broker_fds(c, pair[1], fds);
 	r = jail_start(&(struct jail_process){
 		.exe_fd = c->self_fd, .argv = argv, .envp = c->env,
-		.fds = (int[]){ pair[1], c->instance.control_fd, c->instance.store_fd, c->kernel_config_fd }, .n_fds = 4,
+		.fds = fds, .n_fds = N_BROKER_FDS + c->given.n_fds,
 		.set_ids = c->instance.privileged, .oom_score = "-500", .program_fd = -1,
 		.uid = c->instance.privileged ? uidblock_broker_uid(c->instance.uids.base) : 0,
 		.gid = c->instance.privileged ? uidblock_broker_uid(c->instance.uids.base) : 0,
@@ -373,10 +371,12 @@ static int prepare(struct capstand *c)
 		r = redirect_log(c);
 	if (!r)
 		r = open_programs(c);
-	if (!r)
-		r = open_kernel_config(c);
+	if (!r && c->options.config)
+		r = given_open(&c->given, c->options.config);
 	if (!r)
 		r = instance_open(&c->instance, c->options.state, c->options.uid_base);
+	if (!r)
+		r = given_keep_apart(&c->given, (int[]){ c->instance.state_fd, c->instance.run_fd }, 2);
 	if (r)
 		return r;
 	service_environment(c);
@@ -430,7 +430,7 @@ static int serve(struct capstand *c)
 static int run_spawner(const struct options *options)
 {
 	struct capstand c = { .options = *options, .instance = INSTANCE_INIT, .jail = JAIL_INIT,
-			      .self_fd = -1, .vatd_fd = -1, .fs_fd = -1, .kernel_config_fd = -1, .status_fd = -1 };
+			      .self_fd = -1, .vatd_fd = -1, .fs_fd = -1, .status_fd = -1, .given = GIVEN_INIT };
 	int r, status = 1;
 
 	r = clean_process();
@@ -448,7 +448,7 @@ static int run_spawner(const struct options *options)
 	closep(&c.self_fd);
 	closep(&c.vatd_fd);
 	closep(&c.fs_fd);
-	closep(&c.kernel_config_fd);
+	given_deinit(&c.given);
 	closep(&c.status_fd);
 	return r ? 1 : 0;
 }

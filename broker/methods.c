@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "../lib/smallcaps.h"
+#include "arrival.h"
 #include "hosted.h"
 #include "launch.h"
 #include "object.h"
@@ -13,6 +14,7 @@
 #include "router.h"
 #include "service.h"
 #include "spawn.h"
+#include "system.h"
 #include "vat.h"
 
 #define LOG_LINES_MAX 1000u	/* of one answer */
@@ -124,8 +126,8 @@ static json_t *subcluster_json(struct kernel *k, uint64_t number, const struct r
 		if (v->number == row->bootstrap_vat)
 			bootstrap = v->row.name;
 	}
-	return json_pack("{sossssssso}", "id", json_sprintf("s%" PRIu64, number), "status", sub_status_names[row->status],
-			 "bootstrap", bootstrap, "rootKref", kref_format((kref_t){ row->root }, root), "vats", vats);
+	return json_pack("{sossssssssso}", "id", json_sprintf("s%" PRIu64, number), "name", row->name, "status",
+			 sub_status_names[row->status], "bootstrap", bootstrap, "rootKref", kref_format((kref_t){ row->root }, root), "vats", vats);
 }
 
 static int list_subclusters(struct kernel *k, json_t *out)
@@ -185,6 +187,7 @@ static int get_status(void *ctx, struct control_request *r, json_t *params, int 
 			"subclusters", subclusters, "vats", vats, "objects", objects, "promises", promises, "queued", queued,
 			"cranks", (json_int_t)k->stats.n_cranks, "commits", (json_int_t)store_n_commits(k->store));
 	json_object_set_new(out, "mount", k->mounted ? json_sprintf("%s/fs", k->run_dir) : json_null());
+	json_object_set_new(out, "system", system_to_json(k));
 	json_object_set_new(out, "deaths", json_integer(k->stats.n_deaths));
 	json_object_set_new(out, "abandoned", json_integer(k->stats.n_abandoned));
 	json_object_set_new(out, "illegal", json_integer(k->stats.n_illegal));
@@ -198,75 +201,6 @@ static int get_status(void *ctx, struct control_request *r, json_t *params, int 
 }
 
 /* --- launch -------------------------------------------------------------------------------------------------------------- */
-
-/* A launch whose programs are still being copied into the code store. */
-struct arrival {
-	struct kernel *kernel;
-	struct control_request *request;
-	struct config *config;
-	json_t *json;
-	struct config_paths paths;
-	uint8_t (*hashes)[CODE_HASH_LEN];
-	uint64_t *sizes;
-	size_t n_pending;
-	char error[CONFIG_ERROR_MAX + 64];
-	bool failed;
-};
-struct arriving { struct arrival *arrival; size_t index; };
-
-static void arrival_free(struct arrival *a)
-{
-	config_free(a->config);
-	json_decref(a->json);
-	config_paths_deinit(&a->paths);
-	free(a->hashes);
-	free(a->sizes);
-	free(a);
-}
-
-/* The last file is in (or one failed): go, or say why not. */
-static int arrival_finish(struct arrival *a)
-{
-	char error[CONFIG_ERROR_MAX];
-	int r = 0;
-
-	if (a->failed) {
-		control_error(a->request, CONTROL_INVALID_PARAMS, NULL, "%s", a->error);
-	} else {
-		r = launch_begin(a->kernel, TAKE_PTR(a->config), a->json, &a->paths,
-				 (const uint8_t(*)[CODE_HASH_LEN])a->hashes, a->sizes, a->request, error);
-		if (r > 0)
-			control_error(a->request, CONTROL_INVALID_PARAMS, NULL, "%s", error);
-	}
-	arrival_free(a);
-	return r < 0 ? r : 0;
-}
-
-static int on_code(void *ctx, const char *error, const uint8_t hash[CODE_HASH_LEN], uint64_t size)
-{
-	struct arriving *in = ctx;
-	struct arrival *a = in->arrival;
-
-	if (error) {
-		a->failed = true;
-		snprintf(a->error, sizeof(a->error), "%s: %s", a->paths.paths[in->index], error);
-	} else {
-		memcpy(a->hashes[in->index], hash, CODE_HASH_LEN);
-		a->sizes[in->index] = size;
-	}
-	free(in);
-	return --a->n_pending ? 0 : arrival_finish(a);
-}
-
-static bool is_program(const struct config *c, const char *path)
-{
-	size_t i;
-
-	for (i = 0; i < c->n_vats; i++)
-		if (!strcmp(c->vats[i].program, path))
-			return true;
-	return false;
-}
 
 static bool paths_match(const struct config_paths *paths, json_t *given, size_t n_fds)
 {
@@ -283,60 +217,29 @@ static bool paths_match(const struct config_paths *paths, json_t *given, size_t 
 	return true;
 }
 
-static int start_arrival(struct arrival *a, int *fds)
-{
-	size_t i;
-
-	/* One for ourselves, so that an early completion cannot finish it under our feet. */
-	a->n_pending = a->paths.n + 1;
-	for (i = 0; i < a->paths.n; i++) {
-		struct arriving *in = malloc(sizeof(*in));
-		int r;
-
-		if (!in)
-			return error_origin(ENOMEM);
-		*in = (struct arriving){ a, i };
-		r = code_add(a->kernel->code, TAKE_FD(fds[i]), is_program(a->config, a->paths.paths[i]), on_code, in);
-		if (r < 0)
-			return error_trace(r);
-	}
-	return --a->n_pending ? 0 : arrival_finish(a);
-}
-
 static int launch_subcluster(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
 {
-	json_t *json = methods_param(params, "config", 0), *paths = methods_param(params, "paths", 1);
+	json_t *json = methods_param(params, "config", 0), *given = methods_param(params, "paths", 1);
+	struct config_paths paths = { 0 };
+	struct config *config = NULL;
 	char error[CONFIG_ERROR_MAX];
-	struct arrival *a;
 	int e;
 
 	if (!json)
 		return methods_refuse(r, "config: missing");
-	a = calloc(1, sizeof(*a));
-	if (!a)
-		return error_origin(ENOMEM);
-	a->kernel = ctx;
-	a->request = r;
-	a->json = json_incref(json);
-	e = config_parse(json, &a->config, error);
+	e = config_parse(json, &config, error);
 	if (e == 0)
-		e = config_paths(a->config, &a->paths);
-	if (e == 0 && !paths_match(&a->paths, paths, n_fds)) {
+		e = config_paths(config, &paths);
+	if (e == 0 && !paths_match(&paths, given, n_fds)) {
 		snprintf(error, sizeof(error), "paths: expected the %zu paths of the config in their order, and an open file for each",
-			 a->paths.n);
+			 paths.n);
 		e = CONFIG_E_INVALID;
 	}
-	if (e) {
-		if (e > 0)
-			control_error(r, CONTROL_INVALID_PARAMS, NULL, "%s", error);
-		arrival_free(a);
-		return e < 0 ? e : 0;
-	}
-	a->hashes = calloc(a->paths.n + 1, CODE_HASH_LEN);
-	a->sizes = calloc(a->paths.n + 1, sizeof(*a->sizes));
-	if (!a->hashes || !a->sizes)
-		return error_origin(ENOMEM);
-	return start_arrival(a, fds);
+	config_paths_deinit(&paths);
+	if (e == 0)
+		return arrival_begin(ctx, config, json, fds, r);
+	config_free(config);
+	return e < 0 ? e : methods_refuse(r, error);
 }
 
 /* --- lives ----------------------------------------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "hosted.h"
+#include "io.h"
 #include "launch.h"
 #include "object.h"
 #include "promise.h"
@@ -113,6 +114,8 @@ static const struct service_class *class_of(const char *name, const struct row_s
 
 	if (row->flags & SERVICE_F_HOST)
 		return &hosted_service;
+	if (row->flags & SERVICE_F_IO)
+		return &io_service;
 	for (i = 0; i < ARRAY_LEN(builtins); i++)
 		if (!strcmp(builtins[i]->name, name))
 			return builtins[i];

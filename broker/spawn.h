@@ -74,6 +74,9 @@ struct spawn_event {
 };
 
 /* Fds that the broker finds at its start (capstand broker). */
-enum broker_fd { BROKER_FD_SPAWNER = 3, BROKER_FD_CONTROL = 4, BROKER_FD_STORE_DIR = 5, BROKER_FD_CONFIG = 6 };
+enum broker_fd {
+	BROKER_FD_SPAWNER = 3, BROKER_FD_CONTROL = 4, BROKER_FD_STORE_DIR = 5, BROKER_FD_CONFIG = 6,
+	BROKER_FD_GIVEN = 7,	/* and on: what the configuration names, in its order (struct settings, lib/config.h) */
+};
 
 #endif

@@ -47,6 +47,7 @@ int render_vat_log(struct view *v, uint64_t id, struct text *t);
 int render_sub_config(struct view *v, uint64_t id, struct text *t);
 int render_sub_status(struct view *v, uint64_t id, struct text *t);
 int render_sub_created(struct view *v, uint64_t id, struct text *t);
+int render_sub_name(struct view *v, uint64_t id, struct text *t);
 
 /* render_store.c: a vat's own store, raw and as the C vat library lays it out */
 int render_vat_vatstore(struct view *v, uint64_t id, struct text *t);

@@ -341,3 +341,16 @@ int render_sub_created(struct view *v, uint64_t id, struct text *t)
 	text_str(t, "\n");
 	return 0;
 }
+
+/* A system subcluster's; else an empty line. */
+int render_sub_name(struct view *v, uint64_t id, struct text *t)
+{
+	struct row_subcluster row;
+	int r = view_subcluster(v, id, &row);
+
+	if (r)
+		return r;
+	text_escaped(t, row.name, strnlen(row.name, sizeof(row.name)));
+	text_str(t, "\n");
+	return 0;
+}

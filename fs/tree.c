@@ -75,6 +75,7 @@ static const struct row rows[NODE_N] = {
 	[NODE_SUB_CONFIG]	= { NODE_FILE, NODE_SUBCLUSTER, "config", .render = render_sub_config },
 	[NODE_SUB_STATUS]	= { NODE_FILE, NODE_SUBCLUSTER, "status", .render = render_sub_status },
 	[NODE_SUB_CREATED]	= { NODE_FILE, NODE_SUBCLUSTER, "created", .render = render_sub_created },
+	[NODE_SUB_NAME]		= { NODE_FILE, NODE_SUBCLUSTER, "name", .render = render_sub_name },
 	[NODE_SUB_VATS]		= { NODE_DIR, NODE_SUBCLUSTER, "vats", .list = list_members, .find = find_member },
 	[NODE_SUB_ROOT]		= { NODE_LINK, NODE_SUBCLUSTER, NULL, .link = "../../objects/ko" },
 	[NODE_MEMBER]		= { NODE_LINK, NODE_SUB_VATS, NULL, .link = "../../../vats/v" },

@@ -318,6 +318,7 @@ static int see_service(struct check *c, const struct row *row)
 	const void *val;
 	uint8_t key[8];
 	size_t len;
+	bool sub;
 	int r;
 
 	if (row->len != sizeof service) {
@@ -330,6 +331,13 @@ static int see_service(struct check *c, const struct row *row)
 		return error_trace(r);
 	if (r || len != row->key_len || memcmp(val, row->key, len))
 		check_row_problem(c, row, "its object does not lead back");
+	if (!(service.flags & SERVICE_F_IO))
+		return 0;
+	r = check_has1(c, T_SUBCLUSTER, service.subcluster, &sub);
+	if (r < 0)
+		return error_trace(r);
+	if (!sub)
+		check_row_problem(c, row, "a channel of a subcluster that is gone");
 	return 0;
 }
 

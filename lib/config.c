@@ -481,33 +481,51 @@ static int parse_services(const struct place *at, json_t *value, void *out, char
 	return 0;
 }
 
-/* An io entry is checked and kept as JSON: these collect what the rules between its fields need. */
-struct io_entry { size_t type; char *path; size_t word; };
-enum { IO_CONSOLE = 3 };
-
 static int parse_io_type(const struct place *at, json_t *value, void *out, char *error)
 {
 	static const char *const words[] = { "socket", "listen", "file", "console", NULL };
+	size_t word = 0;
+	int r = parse_word(at, value, words, &word, error);
 
-	return parse_word(at, value, words, &((struct io_entry *)out)->type, error);
+	((struct config_io *)out)->type = word;
+	return r;
+}
+
+/* Collapsed from its end: folders are compared as text. */
+static int parse_absolute(const struct place *at, json_t *value, char **outp, char *error)
+{
+	size_t n;
+	int r = parse_string(at, value, 1, outp, error);
+
+	if (r)
+		return r;
+	for (n = strlen(*outp); n > 1 && (*outp)[n - 1] == '/'; n--)
+		(*outp)[n - 1] = '\0';
+	return **outp == '/' ? 0 : invalid(at, error, "expected an absolute path");
 }
 
 static int parse_io_path(const struct place *at, json_t *value, void *out, char *error)
 {
-	return parse_string(at, value, 1, &((struct io_entry *)out)->path, error);
+	return parse_absolute(at, value, &((struct config_io *)out)->path, error);
 }
 
 static int parse_io_direction(const struct place *at, json_t *value, void *out, char *error)
 {
 	static const char *const words[] = { "in", "out", "inout", NULL };
+	size_t word = 0;
+	int r = parse_word(at, value, words, &word, error);
 
-	return parse_word(at, value, words, &((struct io_entry *)out)->word, error);
+	((struct config_io *)out)->direction = word;
+	return r;
 }
 
 static int parse_io_unit(const struct place *at, json_t *value, void *out, char *error)
 {
-	return parse_word(at, value, (const char *const[]){ "line", "bytes", NULL },
-			  &((struct io_entry *)out)->word, error);
+	size_t word = 0;
+	int r = parse_word(at, value, (const char *const[]){ "line", "bytes", NULL }, &word, error);
+
+	((struct config_io *)out)->bytes = word == 1;
+	return r;
 }
 
 static const struct field io_fields[] = {
@@ -517,17 +535,23 @@ static const struct field io_fields[] = {
 	{ "unit", parse_io_unit, NULL },		/* "line" */
 };
 
-static int parse_io_entry(const struct place *at, json_t *value, char *error)
+static int parse_io_entry(const struct place *at, const char *name, json_t *value, struct config_io *io, char *error)
 {
 	struct place path = { .up = at, .key = "path" };
-	struct io_entry io = { 0 };
-	int r = parse_object(at, value, io_fields, ARRAY_LEN(io_fields), &io, error);
+	int r = check_name(at, name, strlen(name), error);
 
-	if (!r && !io.path && io.type != IO_CONSOLE)
+	if (!r && strlen(name) > CONFIG_IO_NAME_MAX)
+		r = invalid(at, error, "expected a name of at most %u bytes", CONFIG_IO_NAME_MAX);
+	if (r)
+		return r;
+	io->name = strdup(name);
+	if (!io->name)
+		return error_origin(ENOMEM);
+	r = parse_object(at, value, io_fields, ARRAY_LEN(io_fields), io, error);
+	if (!r && !io->path && io->type != CONFIG_IO_CONSOLE)
 		r = invalid(&path, error, "missing, expected a path");
-	if (!r && io.path && io.type == IO_CONSOLE)
+	if (!r && io->path && io->type == CONFIG_IO_CONSOLE)
 		r = invalid(&path, error, "expected none: the console has no path");
-	free(io.path);
 	return r;
 }
 
@@ -539,16 +563,15 @@ static int parse_io(const struct place *at, json_t *value, void *out, char *erro
 
 	if (!json_is_object(value) || json_object_size(value) > CONFIG_MAX_SERVICES)
 		return invalid(at, error, "expected an object of at most %u channels", CONFIG_MAX_SERVICES);
+	c->ios = calloc(json_object_size(value) + 1, sizeof(*c->ios));
+	if (!c->ios)
+		return error_origin(ENOMEM);
 	json_object_foreach(value, key, v) {
-		struct place here = { .up = at, .key = key };
-		int r = check_name(&here, key, strlen(key), error);
+		int r = parse_io_entry(&(struct place){ .up = at, .key = key }, key, v, &c->ios[c->n_ios++], error);
 
-		if (!r)
-			r = parse_io_entry(&here, v, error);
 		if (r)
 			return r;
 	}
-	c->io = json_incref(value);
 	return 0;
 }
 
@@ -592,7 +615,7 @@ static const struct field config_fields[] = {
 };
 
 /* What holds between fields: who is bootstrapped, what `services` hands over, how many files a launch carries. */
-static int check_whole(const struct config *c, char *error)
+static int check_whole(const struct place *at, const struct config *c, char *error)
 {
 	struct config_paths paths;
 	size_t i = 0;
@@ -604,39 +627,45 @@ static int check_whole(const struct config *c, char *error)
 		char shown[KEY_SHOWN];
 
 		escape_bytes(shown, sizeof(shown), c->bootstrap, strlen(c->bootstrap));
-		return invalid(&(struct place){ .key = "bootstrap" }, error,
+		return invalid(&(struct place){ .up = at, .key = "bootstrap" }, error,
 			       "expected the name of one of the vats, \"%s\" is none", shown);
 	}
-	for (i = 0; i < c->n_services; i++)
-		if (json_object_get(c->io, c->services[i]))
-			return invalid(&(struct place){ .up = &(struct place){ .key = "io" }, .key = c->services[i] },
-				       error, "expected another name: a service of this name is asked for");
+	for (i = 0; i < c->n_ios; i++)
+		for (size_t j = 0; j < c->n_services; j++)
+			if (!strcmp(c->ios[i].name, c->services[j]))
+				return invalid(&(struct place){ .up = &(struct place){ .up = at, .key = "io" }, .key = c->ios[i].name },
+					       error, "expected another name: a service of this name is asked for");
 	r = config_paths(c, &paths);
 	if (r < 0)
 		return r;
 	if (r)
-		return invalid(&(struct place){ .key = "vats" }, error,
+		return invalid(&(struct place){ .up = at, .key = "vats" }, error,
 			       "expected at most %u different programs and files", CONFIG_MAX_PATHS);
 	config_paths_deinit(&paths);
 	return 0;
 }
 
-int config_parse(const json_t *json, struct config **configp, char error[CONFIG_ERROR_MAX])
+static int parse_config(const struct place *at, json_t *json, struct config **configp, char *error)
 {
 	struct config *c = calloc(1, sizeof(*c));
 	int r;
 
-	error[0] = 0;
 	if (!c)
 		return error_origin(ENOMEM);
-	r = parse_object(NULL, unconst(json), config_fields, ARRAY_LEN(config_fields), c, error);
+	r = parse_object(at, json, config_fields, ARRAY_LEN(config_fields), c, error);
 	if (!r)
-		r = check_whole(c, error);
+		r = check_whole(at, c, error);
 	if (r)
 		config_free(c);
 	else
 		*configp = c;
 	return r;
+}
+
+int config_parse(const json_t *json, struct config **configp, char error[CONFIG_ERROR_MAX])
+{
+	error[0] = 0;
+	return parse_config(NULL, unconst(json), configp, error);
 }
 
 struct config *config_free(struct config *c)
@@ -650,7 +679,12 @@ struct config *config_free(struct config *c)
 	for (size_t i = 0; i < c->n_services; i++)
 		free(c->services[i]);
 	free(c->services);
-	json_decref(c->io);
+	for (size_t i = 0; i < c->n_ios; i++) {
+		free(c->ios[i].name);
+		free(c->ios[i].path);
+	}
+	free(c->ios);
+	free(c->system);
 	free(c);
 	return NULL;
 }
@@ -752,6 +786,86 @@ static int parse_commit_settings(const struct place *at, json_t *value, void *ou
 	return parse_numbers(at, value, commit_table, ARRAY_LEN(commit_table), out, error);
 }
 
+static int parse_io_paths(const struct place *at, json_t *value, void *out, char *error)
+{
+	struct settings *s = out;
+	size_t n = json_array_size(value);
+	int r = 0;
+
+	if (!json_is_array(value) || n > CONFIG_MAX_SYSTEM)
+		return invalid(at, error, "expected an array of at most %u folders", CONFIG_MAX_SYSTEM);
+	s->io_paths = calloc(n + 1, sizeof(*s->io_paths));
+	if (!s->io_paths)
+		return error_origin(ENOMEM);
+	s->n_io_paths = n;
+	for (size_t i = 0; i < n && !r; i++)
+		r = parse_absolute(&(struct place){ .up = at, .index = i }, json_array_get(value, i), &s->io_paths[i], error);
+	return r;
+}
+
+static int parse_system_entry(const struct place *at, const char *name, json_t *value, struct config_system *out, char *error)
+{
+	int r = check_name(at, name, strlen(name), error);
+
+	if (!r)
+		r = parse_config(at, value, &out->config, error);
+	if (!r)
+		r = config_paths(out->config, &out->paths);
+	if (r)
+		return r;
+	out->json = json_incref(value);
+	out->name = strdup(name);
+	out->config->system = strdup(name);
+	return out->name && out->config->system ? 0 : error_origin(ENOMEM);
+}
+
+/* That no name is there twice is the business of whoever read the text: two equal keys never get here. */
+static int parse_system(const struct place *at, json_t *value, void *out, char *error)
+{
+	struct settings *s = out;
+	const char *key;
+	json_t *v;
+
+	if (!json_is_object(value) || json_object_size(value) > CONFIG_MAX_SYSTEM)
+		return invalid(at, error, "expected an object of at most %u clusters", CONFIG_MAX_SYSTEM);
+	s->systems = calloc(json_object_size(value) + 1, sizeof(*s->systems));
+	if (!s->systems)
+		return error_origin(ENOMEM);
+	json_object_foreach(value, key, v) {
+		int r = parse_system_entry(&(struct place){ .up = at, .key = key }, key, v, &s->systems[s->n_systems++], error);
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+size_t settings_n_given(const struct settings *s)
+{
+	size_t n = s->n_io_paths;
+
+	for (size_t i = 0; i < s->n_systems; i++)
+		n += s->systems[i].paths.n;
+	return n;
+}
+
+void settings_deinit(struct settings *s)
+{
+	for (size_t i = 0; i < s->n_io_paths; i++)
+		free(s->io_paths[i]);
+	free(s->io_paths);
+	for (size_t i = 0; i < s->n_systems; i++) {
+		free(s->systems[i].name);
+		config_free(s->systems[i].config);
+		json_decref(s->systems[i].json);
+		config_paths_deinit(&s->systems[i].paths);
+	}
+	free(s->systems);
+	s->io_paths = NULL;
+	s->systems = NULL;
+	s->n_io_paths = s->n_systems = 0;
+}
+
 void settings_init(struct settings *s)
 {
 	*s = (struct settings){
@@ -770,14 +884,22 @@ int settings_parse(const json_t *json, struct settings *out, char error[CONFIG_E
 		{ "reap", parse_reap_settings, NULL },
 		{ "ended", parse_ended_settings, NULL },
 		{ "commit", parse_commit_settings, NULL },
+		{ "ioPaths", parse_io_paths, NULL },
+		{ "system", parse_system, NULL },
 	};
 	struct place top = { .key = "config" };
 	struct settings s;
 	int r;
 
 	settings_init(&s);
-	r = parse_object(&top, (json_t *)json, fields, ARRAY_LEN(fields), &s, error);
-	if (r == 0)
+	error[0] = 0;
+	r = parse_object(&top, unconst(json), fields, ARRAY_LEN(fields), &s, error);
+	if (!r && settings_n_given(&s) > CONFIG_MAX_GIVEN)
+		r = invalid(&(struct place){ .up = &top, .key = "system" }, error,
+			    "expected at most %u folders, programs and files in all", CONFIG_MAX_GIVEN);
+	if (r)
+		settings_deinit(&s);
+	else
 		*out = s;
 	return r;
 }

@@ -22,6 +22,9 @@
 #define CONFIG_MAX_SERVICES	100u		/* and io channels */
 #define CONFIG_MAX_FILES	32u		/* of one vat: as many as the spawner takes (broker/spawn.h) */
 #define CONFIG_MAX_PATHS	250u		/* of one cluster: a launch sends an fd for each, see control.h */
+#define CONFIG_IO_NAME_MAX	39u		/* so that io:sN:NAME is a name too */
+#define CONFIG_MAX_SYSTEM	100u		/* system subclusters, and folders for io */
+#define CONFIG_MAX_GIVEN	400u		/* files that `capstand --config` opens for the broker, in all */
 #define CONFIG_ERROR_MAX	256
 
 enum config_restart { RESTART_RESTART, RESTART_TERMINATE };	/* "restart" (default), "terminate" */
@@ -55,13 +58,21 @@ struct config_vat {
 	struct config_limits limits;
 	enum config_restart restart;
 };
+enum config_io_type { CONFIG_IO_SOCKET, CONFIG_IO_LISTEN, CONFIG_IO_FILE, CONFIG_IO_CONSOLE };
+enum config_io_direction { CONFIG_IO_IN, CONFIG_IO_OUT, CONFIG_IO_INOUT };
+struct config_io {
+	char *name;
+	enum config_io_type type;
+	char *path;			/* absolute; NULL: a console */
+	enum config_io_direction direction;
+	bool bytes;			/* the unit; else lines */
+};
 struct config {
+	char *system;			/* a system subcluster's name; NULL: an ordinary one */
 	char *bootstrap;		/* NULL: no bootstrap vat is an error */
 	struct config_vat *vats; size_t n_vats;	/* in the order of the file */
 	char **services; size_t n_services;
-	json_t *io;			/* checked in form only, shared; NULL: none. {name: {"type": "socket" | "listen" |
-					   "file" | "console", "path" (not for a console), "direction": "in" | "out" |
-					   "inout", "unit": "line" (default) | "bytes"}} */
+	struct config_io *ios; size_t n_ios;
 };
 
 enum { CONFIG_E_INVALID = 1 };
@@ -90,8 +101,18 @@ size_t config_paths_index(const struct config_paths *p, const char *path);	/* SI
  *	  "restart": { "deaths": 3, "windowMs": 60000, "sameDelivery": 2 },
  *	  "reap": { "deliveries": 200, "collected": 20 },
  *	  "ended": { "keepMs": 600000 },
- *	  "commit": { "cranks": 10000, "ms": 100 } }
+ *	  "commit": { "cranks": 10000, "ms": 100 },
+ *	  "ioPaths": ["/srv/capstan"],		folders in which clusters may have io channels
+ *	  "system": { NAME: { cluster }, … } }	system subclusters, launched by the kernel itself
+ *
+ * The folders, then the paths of each system subcluster, are what capstand opens and hands to the broker, in this order.
  */
+struct config_system {
+	char *name;
+	struct config *config;		/* taken by the launch: then NULL */
+	json_t *json;			/* shared */
+	struct config_paths paths;
+};
 struct settings {
 	struct config_limits limits;
 	uint64_t deaths, deaths_window_ms;	/* more deaths than this in that time suspend a vat (V4) */
@@ -99,8 +120,12 @@ struct settings {
 	uint64_t reap_deliveries, reap_collected; /* bringOutYourDead after so much since the last (G4) */
 	uint64_t ended_keep_ms;			/* a subcluster stays for so long when all its vats have ended (S5) */
 	uint64_t group_cranks, group_ms;	/* a group of cranks is committed after so many, or so long, at the latest */
+	char **io_paths; size_t n_io_paths;	/* absolute, without a slash at the end */
+	struct config_system *systems; size_t n_systems;
 };
 void settings_init(struct settings *s);		/* the defaults */
+void settings_deinit(struct settings *s);
+size_t settings_n_given(const struct settings *s);	/* how many files the broker is given */
 int settings_parse(const json_t *json, struct settings *out, char error[CONFIG_ERROR_MAX]);
 
 /* `[A-Za-z0-9._:-]{1,64}`, not "." or "..". */

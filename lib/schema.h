@@ -204,6 +204,7 @@ struct row_service {
 	uint32_t flags;			/* SERVICE_F_* */
 	uint32_t uid;			/* HOST: who registered it and may attach again */
 	uint64_t subcluster;		/* IO: whose; else 0 */
+	uint64_t position;		/* IO: of a file that is read: the end of what was answered */
 };
 struct row_log { uint64_t time_us; uint32_t level; uint32_t incarnation; };	/* then text */
 struct row_code { uint64_t size; uint64_t added_us; };

@@ -245,6 +245,24 @@ static char *join(const json_t *list, const char *separator)
 	return text;
 }
 
+/* System subclusters that are declared and not there. */
+static void print_missing(json_t *systems)
+{
+	const char *name;
+	char buf[32];
+	json_t *s;
+
+	json_object_foreach(systems, name, s) {
+		const char *reason = output_member(s, "reason", buf);
+		char line[400];
+
+		if (!*reason)
+			continue;
+		snprintf(line, sizeof(line), "%s is not there: %s", name, reason);
+		output_pair("system", line);
+	}
+}
+
 static void print_status(const json_t *status)
 {
 	static const char *const head[] = { "version", "pid", "uptimeMs", NULL };
@@ -257,11 +275,14 @@ static void print_status(const json_t *status)
 		const json_t *s = json_array_get(list, i);
 		char line[400];
 
-		snprintf(line, sizeof(line), "%s %s bootstrap=%s root=%s", output_member(s, "id", b[0]),
+		const char *name = output_member(s, "name", b[4]);
+
+		snprintf(line, sizeof(line), "%s %s bootstrap=%s root=%s%s%s", output_member(s, "id", b[0]),
 			 output_member(s, "status", b[1]), output_member(s, "bootstrap", b[2]),
-			 output_member(s, "rootKref", b[3]));
+			 output_member(s, "rootKref", b[3]), *name ? " system=" : "", name);
 		output_pair("subcluster", line);
 	}
+	print_missing(json_object_get(status, "system"));
 	list = json_object_get(status, "vats");
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *v = json_array_get(list, i);
@@ -292,21 +313,36 @@ static int cmd_status(struct cli *cli)
 	return r;
 }
 
-static void print_vats(const json_t *vats)
+/* "s1", or "s1(NAME)" of a system subcluster. */
+static const char *subcluster_label(const json_t *status, const json_t *vat, char label[100])
+{
+	const json_t *list = json_object_get(status, "subclusters");
+	char b[3][32];
+	const char *id = output_member(vat, "subcluster", b[0]), *name = "";
+
+	for (size_t i = 0; i < json_array_size(list) && !*name; i++)
+		if (!strcmp(output_member(json_array_get(list, i), "id", b[1]), id))
+			name = output_member(json_array_get(list, i), "name", b[2]);
+	snprintf(label, 100, "%s%s%s%s", id, *name ? "(" : "", name, *name ? ")" : "");
+	return label;
+}
+
+static void print_vats(const json_t *status, const json_t *vats)
 {
 	static const char *const heads[] = { "VAT", "NAME", "SUBCLUSTER", "STATUS", "INCARNATION", "PID", "UID", "CRANKS",
 					     "QUEUED", "ISOLATION" };
 	static const char *const keys[] = { "id", "name", "subcluster", "status", "incarnation", "pid", "uid", "cranks",
 					    "queued" };
 	struct listing t = LISTING_INIT(heads);
-	char buf[32];
+	char buf[32], label[100];
 
 	for (size_t i = 0; i < json_array_size(vats); i++) {
 		const json_t *v = json_array_get(vats, i);
 		_cleanup_free_ char *isolation = join(json_object_get(v, "isolation"), ",");
 
 		for (size_t j = 0; j < ARRAY_LEN(keys); j++)
-			listing_add(&t, output_member(v, keys[j], buf));
+			listing_add(&t, strcmp(keys[j], "subcluster") ? output_member(v, keys[j], buf)
+								      : subcluster_label(status, v, label));
 		listing_add(&t, isolation ? isolation : "");
 	}
 	listing_print(&t);
@@ -322,7 +358,7 @@ static int cmd_ps(struct cli *cli)
 	if (!r && has(cli, OPT_JSON))
 		output_json(vats);
 	else if (!r)
-		print_vats(vats);
+		print_vats(result, vats);
 	json_decref(result);
 	return r;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes as a cluster configuration: a config or an error with a place, never a negative number; and what was accepted
+ * Any bytes as a cluster configuration and as the kernel's own: a config or an error with a place, never a negative number; and what was accepted
  * survives its row (written, read, written again: the same).
  */
 #include "../../lib/config.h"
@@ -34,12 +34,23 @@ static void check_config(const struct config *c)
 	config_paths_deinit(&p);
 }
 
+static void check_settings(struct settings *s)
+{
+	assert(settings_n_given(s) <= CONFIG_MAX_GIVEN);
+	for (size_t i = 0; i < s->n_systems; i++) {
+		assert(!strcmp(s->systems[i].name, s->systems[i].config->system));
+		check_config(s->systems[i].config);
+	}
+	settings_deinit(s);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char error[CONFIG_ERROR_MAX];
 	struct config *c = NULL;
 	json_t *json = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
 				  NULL);
+	struct settings settings;
 	int r;
 
 	if (!json)
@@ -50,6 +61,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (c)
 		check_config(c);
 	config_free(c);
+	r = settings_parse(json, &settings, error);
+	assert(r == 0 || r == CONFIG_E_INVALID);
+	assert(r == 0 ? !error[0] : !!strstr(error, ": "));
+	if (r == 0)
+		check_settings(&settings);
 	json_decref(json);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include "../../broker/collect.h"
 #include "../../broker/cycle.h"
 #include "../../broker/hosted.h"
+#include "../../broker/io.h"
 #include "../../broker/launch.h"
 #include "../../broker/methods.h"
 #include "../../broker/object.h"
@@ -20,6 +21,7 @@
 #include "../../broker/router.h"
 #include "../../broker/service.h"
 #include "../../broker/sweep.h"
+#include "../../broker/system.h"
 #include "../../lib/check.h"
 #include "../runner/words.h"
 
@@ -216,7 +218,7 @@ static bool is_quiet(void)
 	struct kernel *k = &world->k;
 	struct vat *v, *tmp;
 
-	if (k->ready_first || k->sweeping || k->cycling || k->launch_work || k->hosted_work || k->settled_calls.n)
+	if (k->ready_first || k->sweeping || k->cycling || k->launch_work || k->hosted_work || k->settled_calls.n || k->io_work)
 		return false;
 	HASH_ITER(hh, k->vats, v, tmp)
 	{
@@ -275,8 +277,10 @@ void world_settle(void)
 
 void world_run(void)
 {
-	world_settle();
-	world_commit();
+	do {
+		world_settle();
+		world_commit(); /* which may set a channel to work */
+	} while (world->k.io_work);
 }
 
 /* --- opening and closing -------------------------------------------------------------------------------- */
@@ -315,6 +319,8 @@ static void close_kernel(void)
 	}
 	hosted_deinit(k);
 	launch_deinit(k);
+	io_deinit(k);
+	system_deinit(k);
 	charges_deinit(k);
 	k->store = store_free(k->store);
 	loop_deinit(&k->loop);

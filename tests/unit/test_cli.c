@@ -534,10 +534,12 @@ static void test_simple_requests(void **state)
 
 static const char status_answer[] =
 	"\"result\":{\"version\":\"0.1.0\",\"uptimeMs\":1234,\"pid\":7,\"subclusters\":[{\"id\":\"s1\",\"status\":\"running\","
-	"\"bootstrap\":\"alice\",\"rootKref\":\"ko4\",\"vats\":{\"alice\":\"v1\"}}],\"vats\":["
+	"\"bootstrap\":\"alice\",\"rootKref\":\"ko4\",\"vats\":{\"alice\":\"v1\"}},{\"id\":\"s2\",\"name\":\"reg\","
+	"\"status\":\"running\",\"bootstrap\":\"r\",\"rootKref\":\"ko9\",\"vats\":{}}],"
+	"\"system\":{\"reg\":{\"id\":\"s2\",\"reason\":\"\"},\"two\":{\"id\":null,\"reason\":\"no\\u001b\"}},\"vats\":["
 	"{\"id\":\"v1\",\"name\":\"alice\",\"subcluster\":\"s1\",\"status\":\"running\",\"incarnation\":1,\"pid\":123,"
 	"\"uid\":1879048192,\"isolation\":[\"uid\",\"nocaps\"],\"reason\":\"\",\"queued\":0,\"cranks\":12,\"deaths\":0},"
-	"{\"id\":\"v10\",\"name\":\"bob\",\"subcluster\":\"s1\",\"status\":\"suspended\",\"incarnation\":21,\"pid\":0,"
+	"{\"id\":\"v10\",\"name\":\"bob\",\"subcluster\":\"s2\",\"status\":\"suspended\",\"incarnation\":21,\"pid\":0,"
 	"\"uid\":0,\"isolation\":[],\"reason\":\"LIMIT\\u001b\",\"queued\":3,\"cranks\":0,\"deaths\":1}],"
 	"\"objects\":5,\"promises\":6,\"queued\":3,\"cranks\":12,\"commits\":4,\"mount\":null}";
 
@@ -549,8 +551,10 @@ static void test_status(void **state)
 	PLAY(WORDS("status"), { "getStatus", "{}", status_answer });
 	expect(0, "version: 0.1.0\npid: 7\nuptimeMs: 1234\n"
 		  "subcluster: s1 running bootstrap=alice root=ko4\n"
+		  "subcluster: s2 running bootstrap=r root=ko9 system=reg\n"
+		  "system: two is not there: no\\x1b\n"
 		  "vat: v1 alice s1 running isolation=uid,nocaps\n"
-		  "vat: v10 bob s1 suspended isolation=- reason: LIMIT\\x1b\n"
+		  "vat: v10 bob s2 suspended isolation=- reason: LIMIT\\x1b\n"
 		  "objects: 5\npromises: 6\nqueued: 3\ncranks: 12\ncommits: 4\nmount: -\n", "");
 	PLAY(WORDS("status", "--json"), { "getStatus", "{}", status_answer });
 	json = json_loads(f.out, 0, NULL);
@@ -565,7 +569,7 @@ static void test_ps(void **state)
 	PLAY(WORDS("ps"), { "getStatus", "{}", status_answer });
 	expect(0, "VAT  NAME   SUBCLUSTER  STATUS     INCARNATION  PID  UID         CRANKS  QUEUED  ISOLATION\n"
 		  "v1   alice  s1          running    1            123  1879048192  12      0       uid,nocaps\n"
-		  "v10  bob    s1          suspended  21           0    0           0       3       -\n", "");
+		  "v10  bob    s2(reg)     suspended  21           0    0           0       3       -\n", "");
 	PLAY(WORDS("ps"), { "getStatus", NULL, "\"result\":{\"vats\":[]}" });
 	expect(0, "VAT  NAME  SUBCLUSTER  STATUS  INCARNATION  PID  UID  CRANKS  QUEUED  ISOLATION\n", "");
 }

@@ -108,7 +108,16 @@ static void test_full(void **state)
 	check_alice(&c->vats[1]);
 	assert_int_equal(c->n_services, 2);
 	assert_string_equal(c->services[1], "io:s1:log");
-	assert_int_equal(json_object_size(c->io), 2);
+	assert_int_equal(c->n_ios, 2);
+	assert_string_equal(c->ios[0].name, "in");
+	assert_string_equal(c->ios[0].path, "/run/a");
+	assert_int_equal(c->ios[0].type, CONFIG_IO_SOCKET);
+	assert_int_equal(c->ios[0].direction, CONFIG_IO_INOUT);
+	assert_true(c->ios[0].bytes);
+	assert_int_equal(c->ios[1].type, CONFIG_IO_CONSOLE);
+	assert_null(c->ios[1].path);
+	assert_false(c->ios[1].bytes);
+	assert_null(c->system);
 	assert_null(config_free(c));
 	assert_null(config_free(NULL));
 }
@@ -281,6 +290,10 @@ static void test_service_errors(void **state)	/* L1 */
 		  "io.x.path: expected a string of 1 to 4095 bytes without NUL" },
 		{ "\"io\": {\"x\": {\"type\": \"console\", \"direction\": \"in\", \"path\": \"/a\"}}",
 		  "io.x.path: expected none: the console has no path" },
+		{ "\"io\": {\"x\": {\"type\": \"file\", \"direction\": \"in\", \"path\": \"a/b\"}}",
+		  "io.x.path: expected an absolute path" },
+		{ "\"io\": {\"n123456789012345678901234567890123456789\": {\"type\": \"console\", \"direction\": \"in\"}}",
+		  "io.n123456789012345678901234567890123456789: expected a name of at most 39 bytes" },
 		{ "\"io\": {\"x\": {\"type\": \"file\", \"direction\": \"up\", \"path\": \"/a\"}}",
 		  "io.x.direction: expected \"in\" or \"out\" or \"inout\"" },
 		{ "\"io\": {\"x\": {\"type\": \"file\", \"direction\": \"in\", \"path\": \"/a\", \"unit\": 1}}",
@@ -393,6 +406,98 @@ static void test_names(void **state)
 	assert_false(config_name_is_legal("a\0b", 3));
 }
 
+/* --- the kernel's own settings -------------------------------------------------------------------------------------- */
+
+#define CLUSTER(program) "{\"bootstrap\": \"a\", \"vats\": {\"a\": {\"program\": \"" program "\"}}}"
+
+static void test_settings(void **state)	/* S2, S4 */
+{
+	char error[CONFIG_ERROR_MAX];
+	struct settings s;
+	json_t *json = load("{\"commit\": {\"ms\": 7}, \"ioPaths\": [\"/srv/io//\", \"/\"],"
+			    " \"system\": {\"zoe\": " CLUSTER("./z") ", \"amy\": " CLUSTER("./a") "}}");
+
+	(void)state;
+	assert_int_equal(settings_parse(json, &s, error), 0);
+	json_decref(json);
+	assert_int_equal(s.group_ms, 7);
+	assert_int_equal(s.deaths, 3);
+	assert_int_equal(s.n_io_paths, 2);
+	assert_string_equal(s.io_paths[0], "/srv/io");
+	assert_string_equal(s.io_paths[1], "/");
+	assert_int_equal(s.n_systems, 2);
+	assert_string_equal(s.systems[0].name, "zoe");	/* the file's order: of the descriptors too */
+	assert_string_equal(s.systems[0].config->system, "zoe");
+	assert_string_equal(s.systems[1].paths.paths[0], "./a");
+	assert_int_equal(settings_n_given(&s), 4);
+	settings_deinit(&s);
+	assert_int_equal(settings_n_given(&s), 0);
+}
+
+static void test_settings_errors(void **state)	/* L1 */
+{
+	static const struct { const char *json, *error; } cases[] = {
+		{ "[]", "config: expected an object" },
+		{ "{\"x\": 1}", "config.x: unknown field" },
+		{ "{\"commit\": {\"ms\": 0}}", "config.commit.ms: expected a whole number of milliseconds, 1 to 10000" },
+		{ "{\"ioPaths\": \"/srv\"}", "config.ioPaths: expected an array of at most 100 folders" },
+		{ "{\"ioPaths\": [\"/srv\", \"io\"]}", "config.ioPaths[1]: expected an absolute path" },
+		{ "{\"ioPaths\": [\"/srv\", 7]}", "config.ioPaths[1]: expected a string" },
+		{ "{\"system\": []}", "config.system: expected an object of at most 100 clusters" },
+		{ "{\"system\": {\"a b\": {}}}",
+		  "config.system.a b: expected a name of 1 to 64 of A-Z a-z 0-9 . _ : -, not \".\" or \"..\"" },
+		{ "{\"system\": {\"reg\": 1}}", "config.system.reg: expected an object" },
+		{ "{\"system\": {\"reg\": {}}}", "config.system.reg.bootstrap: missing, expected the name of a vat" },
+		{ "{\"system\": {\"ok\": " CLUSTER("x") ", \"reg\": {\"bootstrap\": \"b\", \"vats\": {\"a\": {\"program\": \"x\"}}}}}",
+		  "config.system.reg.bootstrap: expected the name of one of the vats, \"b\" is none" },
+		{ "{\"system\": {\"reg\": {\"bootstrap\": \"a\", \"vats\": {\"a\": {\"program\": \"x\", \"args\": 1}}}}}",
+		  "config.system.reg.vats.a.args: expected an array of at most 64 strings" },
+		{ "{\"system\": {\"reg\": {\"bootstrap\": \"a\", \"vats\": {\"a\": {\"program\": \"x\"}}, \"services\": [\"x\"],"
+		  " \"io\": {\"x\": {\"type\": \"console\", \"direction\": \"in\"}}}}}",
+		  "config.system.reg.io.x: expected another name: a service of this name is asked for" },
+	};
+	char error[CONFIG_ERROR_MAX];
+	struct settings s;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		json_t *json = load(cases[i].json);
+
+		assert_int_equal(settings_parse(json, &s, error), CONFIG_E_INVALID);
+		assert_string_equal(error, cases[i].error);
+		json_decref(json);
+	}
+}
+
+static void add_vat(json_t *vats, int i)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "v%d", i);
+	json_object_set_new(vats, name, json_pack("{so}", "program", json_sprintf("./%d", i)));
+}
+
+/* A broker is handed every file: there is an end to what a configuration can name. */
+static void test_settings_bound(void **state)
+{
+	json_t *json = json_object(), *systems = json_object();
+	char error[CONFIG_ERROR_MAX];
+	struct settings s;
+
+	(void)state;
+	json_object_set_new(json, "system", systems);
+	for (int i = 0; i < 2; i++) {
+		json_t *vats = json_object();
+
+		for (int j = 0; j <= 200; j++)
+			add_vat(vats, j);
+		json_object_set_new(systems, i ? "one" : "two", json_pack("{ssso}", "bootstrap", "v0", "vats", vats));
+	}
+	assert_int_equal(settings_parse(json, &s, error), CONFIG_E_INVALID);
+	assert_string_equal(error, "config.system: expected at most 400 folders, programs and files in all");
+	json_decref(json);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -400,6 +505,8 @@ int main(void)
 		cmocka_unit_test(test_top_errors), cmocka_unit_test(test_vat_errors),
 		cmocka_unit_test(test_service_errors), cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_long_keys), cmocka_unit_test(test_paths), cmocka_unit_test(test_names),
+		cmocka_unit_test(test_settings), cmocka_unit_test(test_settings_errors),
+		cmocka_unit_test(test_settings_bound),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);

@@ -222,7 +222,8 @@ static void write_queues(struct store *s)
 
 static void write_subclusters(struct store *s)
 {
-	struct row_subcluster row = { .status = SUB_RUNNING, .bootstrap_vat = 1, .root = 1, .created_us = THEN };
+	struct row_subcluster row = { .status = SUB_RUNNING, .bootstrap_vat = 1, .root = 1, .created_us = THEN,
+				      .name = "registry" };
 
 	put_u64(s, T_SUBCLUSTER, 1, &row, sizeof(row));
 	row = (struct row_subcluster){ .status = SUB_LAUNCHING, .created_us = THEN };
@@ -378,9 +379,9 @@ static void test_listings(void **state)
 	assert_string_equal(ls(f, "vats/v1/clist", out), "o+0@ o+d2.5:1@ p-1@");
 	assert_string_equal(ls(f, "vats/v2/clist", out), "o-1@ p+3@");
 	assert_string_equal(ls(f, "subclusters", out), "s1/ s2/");
-	assert_string_equal(ls(f, "subclusters/s1", out), "config status created vats/ root@");
+	assert_string_equal(ls(f, "subclusters/s1", out), "config status created name vats/ root@");
 	/* No root yet: no link to it. */
-	assert_string_equal(ls(f, "subclusters/s2", out), "config status created vats/");
+	assert_string_equal(ls(f, "subclusters/s2", out), "config status created name vats/");
 	/* Names that cannot be files are not shown. */
 	assert_string_equal(ls(f, "subclusters/s1/vats", out), "alice@ bob@");
 	assert_string_equal(ls(f, "services", out), "console@");
@@ -550,6 +551,8 @@ static void test_subclusters(void **state)
 	assert_string_equal(cat(*state, "vats/v3/parameters"), "none\n");
 	assert_string_equal(cat(*state, "subclusters/s1/status"), "running\n");
 	assert_string_equal(cat(*state, "subclusters/s2/status"), "launching\n");
+	assert_string_equal(cat(*state, "subclusters/s1/name"), "registry\n");	/* S2 */
+	assert_string_equal(cat(*state, "subclusters/s2/name"), "\n");
 	assert_string_equal(cat(*state, "subclusters/s1/created"), "2023-11-14T22:13:20.000000Z\n");
 	assert_string_equal(cat(*state, "subclusters/s1/config"), "{\n  \"bootstrap\": \"alice\"\n}\n");
 }

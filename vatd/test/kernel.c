@@ -14,6 +14,7 @@
 #include "../../broker/collect.h"
 #include "../../broker/cycle.h"
 #include "../../broker/hosted.h"
+#include "../../broker/io.h"
 #include "../../broker/launch.h"
 #include "../../broker/methods.h"
 #include "../../broker/process.h"
@@ -235,7 +236,7 @@ bool kit_is_quiet(struct kit *kit)
 	struct kernel *k = &kit->k;
 	struct vat *v, *tmp;
 
-	if (k->ready_first || k->sweeping || k->cycling || k->launch_work || k->hosted_work || k->settled_calls.n || k->want_processes)
+	if (k->ready_first || k->sweeping || k->cycling || k->launch_work || k->hosted_work || k->settled_calls.n || k->want_processes || k->io_work)
 		return false;
 	HASH_ITER(hh, k->vats, v, tmp) {
 		struct pollfd p = { .fd = v->channel.source.fd, .events = POLLIN };
@@ -244,6 +245,8 @@ bool kit_is_quiet(struct kit *kit)
 			return false;
 	}
 	must(kernel_commit(k));
+	if (k->io_work)
+		return false;	/* what waited for the commit */
 	kit->rounds = 0;
 	return true;
 }
@@ -340,6 +343,7 @@ struct kit *kit_free(struct kit *kit)
 	launch_deinit(k);
 	cycle_deinit(k);
 	collect_deinit(k);
+	io_deinit(k);
 	charges_deinit(k);
 	k->store = store_free(k->store);
 	loop_deinit(&k->loop);
