@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What `capstand --config` opens for the broker: io channels to files, FIFOs and sockets (S4, S10 to S14), and system
-# subclusters (S1, S2, S9), with real vats, a broker under its own user, and its death in the middle.
+# What `capstand --config` opens for the broker: io channels to files, FIFOs and sockets (S4, S13 to S17), and system
+# subclusters (S1, S2, S12), with real vats, a broker under its own user, and its death in the middle.
 . "$(dirname "$0")/lib.sh"
 
 # --- io ----------------------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ system() {
 	read -r SUB ROOT < "$T/found"
 }
 
-# S2, S9: launched once; the same over deaths and starts, also without the file; removed when it is no longer declared.
+# S2, S12: launched once; the same over deaths and starts, also without the file; removed when it is no longer declared.
 test_system() {
 	local sub root
 	declare_system registry ./counter broken ./none

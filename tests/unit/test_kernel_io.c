@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Channels to the outside (S4, S10 to S14) and system subclusters (S1, S2, S9), in process: the other end of each file, FIFO
+ * Channels to the outside (S4, S13 to S17) and system subclusters (S1, S2, S12), in process: the other end of each file, FIFO
  * and socket is the test's. On both kinds of store; after every step the store is recounted (C6).
  */
 #include "kernel_steps.h"
@@ -165,7 +165,7 @@ static void file_has(const char *name, const char *text)
 
 /* --- files ------------------------------------------------------------------------------------------------- */
 
-/* S11: line by line; null at the end; what is added later is read later; over a crash from where the answers ended */
+/* S14: line by line; null at the end; what is added later is read later; over a crash from where the answers ended */
 static void test_file_in(void **state)
 {
 	kref_t waiting;
@@ -201,7 +201,7 @@ static void test_file_in(void **state)
 	expect_promise(call("nonsense"), "rej #{\"#error\":\"the message is not a method call\",\"name\":\"TypeError\"} []");
 }
 
-/* S11: lines longer than an answer come in pieces, cut between characters; bytes come as base64 */
+/* S14: lines longer than an answer come in pieces, cut between characters; bytes come as base64 */
 static void test_long_lines(void **state)
 {
 	static char line[LONG + 20], expected[LONG + 40];
@@ -247,7 +247,7 @@ static void test_bytes(void **state)
 	expect_promise(call("#[\"write\",[]]"), "rej #{\"#error\":\"io:s1:ch write: expected a string\",\"name\":\"TypeError\"} []");
 }
 
-/* S12: after the commit only, in order, appended; a call that is committed and not carried out begins again at boot */
+/* S15: after the commit only, in order, appended; a call that is committed and not carried out begins again at boot */
 static void test_file_out(void **state)
 {
 	kref_t ref;
@@ -290,7 +290,7 @@ static void test_file_out(void **state)
 
 /* --- FIFOs ------------------------------------------------------------------------------------------------- */
 
-/* S11: no writer, no end; each writer's end is told once; nothing waits for a FIFO to be opened */
+/* S14: no writer, no end; each writer's end is told once; nothing waits for a FIFO to be opened */
 static void test_fifo(void **state)
 {
 	kref_t waiting;
@@ -379,7 +379,7 @@ static void says(int fd, const char *text)
 	world_run();
 }
 
-/* S13: connects when it is first used; when the connection is lost, null, and the next use connects again */
+/* S16: connects when it is first used; when the connection is lost, null, and the next use connects again */
 static void test_socket(void **state)
 {
 	int listener, fd;
@@ -413,7 +413,7 @@ static void test_socket(void **state)
 	expect_promise(call(WRITE("x")), in_dir("rej #{\"#error\":\"%s/peer: Connection refused\",\"name\":\"Error\"} []", io_dir));
 }
 
-/* S14: one client at a time; his end is told before the next one comes in; what was for him goes to nobody else */
+/* S17: one client at a time; his end is told before the next one comes in; what was for him goes to nobody else */
 static void test_listen(void **state)
 {
 	int first, second, third;
@@ -539,7 +539,7 @@ static void test_lost_client(void **state)
 
 /* --- the end of a channel ---------------------------------------------------------------------------------- */
 
-/* S10: gone with its subcluster; calls that wait, and later ones, are answered */
+/* S13: gone with its subcluster; calls that wait, and later ones, are answered */
 static void test_end(void **state)
 {
 	kref_t waiting, ref;
@@ -697,7 +697,7 @@ static void test_system(void **state)
 	assert_int_equal(subcluster_load(&world->k, number, &again), 0);
 	assert_memory_equal(&row, &again, sizeof(row));
 	assert_int_equal(n_rows(T_SUBCLUSTER), 1);
-	/* S9: ended by hand it stays away until the next start */
+	/* S12: ended by hand it stays away until the next start */
 	must(subcluster_terminate(&world->k, number, "terminated by request", NULL));
 	world_run();
 	expect_system("{\"reg\":{\"id\":null,\"reason\":\"terminated by request\"}}");
@@ -714,7 +714,7 @@ static void test_system(void **state)
 	undeclare();
 }
 
-/* S9: a launch that fails leaves the kernel running and is tried again at the next start; so is one that was cut off */
+/* S12: a launch that fails leaves the kernel running and is tried again at the next start; so is one that was cut off */
 static void test_system_fails(void **state)
 {
 	(void)state;
