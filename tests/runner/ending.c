@@ -148,6 +148,6 @@ void ending_check(struct runner *r)
 	let_go(r);
 	backend_stop(r);
 	check_closed(r);
-	no_files(r, r->store, "data.mdb lock.mdb code");
+	no_files(r, r->store, "data.mdb lock.mdb code under-way");
 	no_files(r, r->run, "");
 }
