@@ -24,6 +24,9 @@ ALL_LDFLAGS = $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
 
 # --- who links what ---------------------------------------------------------------------------------------------
 
+# The kernel's own services, besides the console.
+SERVICES := broker/arguments.c broker/timer.c broker/random.c
+
 # Shared by several programs. Only lib/reader.c and broker/store.c know LMDB.
 LIB_BASE   := lib/util.c lib/ref.c
 LIB_WIRE   := lib/wire.c
@@ -42,7 +45,7 @@ CAPSTAND := broker/main.c broker/options.c broker/uidblock.c broker/instance.c b
 	broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/collect.c broker/sweep.c broker/vat.c broker/life.c broker/aside.c broker/process.c \
 	broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/io.c broker/iopath.c broker/system.c broker/arrival.c broker/control.c broker/methods.c broker/upkeep.c broker/code.c broker/lease.c \
 	$(LIB_BASE) $(LIB_WIRE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_CONFIG) $(LIB_OMAP)
-CAPSTAND += broker/deadline.c broker/charge.c broker/underway.c
+CAPSTAND += $(SERVICES) broker/deadline.c broker/charge.c broker/underway.c
 CAPSTAND_LIBS := -llmdb -ljansson -lcap -lmd -lpthread -lresolv -lsystemd
 
 VATD := vatd/vatd.c
@@ -75,6 +78,7 @@ EXAMPLE_VATS := alice bob carol counter mint buyer seller table fork philosopher
 TEST_VATS := caller
 TEST_VATS += hostile visitor keeper
 TEST_VATS += waiter porter
+TEST_VATS += sleeper
 
 # Unit tests: test_NAME links what its module names and nothing more.
 UNIT_TESTS :=
@@ -125,7 +129,7 @@ KERNEL := broker/boot.c broker/kernel.c broker/loop.c broker/channel.c broker/tr
 	broker/promise.c broker/queue.c broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/collect.c broker/sweep.c \
 	broker/vat.c broker/life.c broker/aside.c broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/io.c broker/iopath.c broker/system.c broker/arrival.c broker/code.c broker/vatstore.c \
 	$(LIB_WIRE) $(LIB_JSON) $(LIB_CONFIG) $(STORE)
-KERNEL += broker/deadline.c broker/charge.c broker/underway.c
+KERNEL += $(SERVICES) broker/deadline.c broker/charge.c broker/underway.c
 KERNEL_TESTS := $(patsubst %,test_kernel_%,route promise cycle syscall life gc ahead io hostile random hosted)
 KERNEL_TESTS += test_kernel_model
 KERNEL_TESTS += test_kernel_limits test_kernel_underway
@@ -133,6 +137,11 @@ UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval LINK_$(t) := tests/unit/kernel_harness.c tests/runner/words.c $(LIB_CHECK) $(KERNEL)))
 LINK_test_kernel_model += tests/unit/model.c
 $(foreach t,$(KERNEL_TESTS),$(eval LIBS_$(t) := -llmdb -ljansson -lmd -lresolv -lpthread))
+
+# Its clocks are played.
+UNIT_TESTS += test_kernel_timer
+LINK_test_kernel_timer := $(LINK_test_kernel_life)
+LIBS_test_kernel_timer := $(LIBS_test_kernel_life) -Wl,--wrap=now_realtime_us,--wrap=now_boottime_us
 
 # The scenario runner plays everything around the broker, which is a process or in it.
 SCENARIO := $(patsubst %,tests/runner/%.c,main runner script words backend actors links tables steps ending)

@@ -336,6 +336,7 @@ void broker_close(struct kernel *k)
 	cycle_deinit(k);
 	hosted_deinit(k);
 	collect_deinit(k);
+	service_deinit(k);
 	launch_deinit(k);	/* after the calls: some are theirs */
 	io_deinit(k);
 	system_deinit(k);

@@ -32,6 +32,7 @@ struct charge;
 struct underway_page;
 struct io;
 struct system_state;
+struct timers;
 
 /* A growing list of 64-bit numbers. */
 struct u64_list { uint64_t *v; size_t n, size; };
@@ -101,6 +102,7 @@ struct kernel {
 	struct hosted_peer *hosted_peers;
 	struct hosted_call *hosted_calls, *hosted_lost;	/* uthash by seq; those that are to be rejected */
 	bool hosted_work;		/* hosted_pump has something to do */
+	struct timers *timers;		/* timer.c: those of them that wait for their time; NULL: none yet */
 	struct settle_task *settle_first, *settle_last; /* promise.c: the worklist */
 	bool settling;
 	char illegal[200];		/* why a syscall is illegal, for the log */

@@ -10,9 +10,10 @@
 #include "promise.h"
 #include "router.h"
 #include "underway.h"
+#include "timer.h"
 #include "vat.h"
 
-static const struct service_class *const builtins[] = { &console_service };
+static const struct service_class *const builtins[] = { &console_service, &timer_service, &random_service };
 
 /* --- which there are ------------------------------------------------------------------------------------------------- */
 
@@ -224,10 +225,15 @@ static int answer(struct kernel *k, uint64_t seq, bool rejected, const struct sm
 	else if (r >= 0 && i.row.result)
 		r = promise_reject(k, (kref_t){ i.row.result }, code, "%s", detail);
 	if (r >= 0)
-		r = queue_remove(k, ENDPOINT_K.bits, seq);
-	if (r >= 0)
-		r = item_count(k, &i, -1);
+		r = service_end(k, &i);
 	return r < 0 ? r : kernel_release(k);
+}
+
+int service_end(struct kernel *k, const struct item *i)
+{
+	int r = queue_remove(k, ENDPOINT_K.bits, i->seq);
+
+	return r < 0 ? r : item_count(k, i, -1);
 }
 
 int service_answer(struct kernel *k, uint64_t seq, bool rejected, const struct smallcaps *value)
@@ -312,15 +318,47 @@ int service_recheck(struct kernel *k, const struct item *i, bool *endedp)
 	return r < 0 ? r : kernel_release(k);
 }
 
+static bool sender_is_gone(struct kernel *k, endpoint_t sender)
+{
+	struct vat *v = endpoint_is_vat(sender) ? vat_find(k, endpoint_number(sender)) : NULL;
+
+	return endpoint_is_vat(sender) && (!v || v->row.status == VAT_TERMINATED);
+}
+
+int service_sender_gone(struct kernel *k, const struct item *i)
+{
+	_cleanup_free_ char *name = NULL;
+	const struct service_class *class = NULL;
+	struct row_service row;
+	int r;
+
+	if (i->seq >= k->service_seq)
+		return 0;
+	r = service_of(k, (kref_t){ i->row.target }, &name, &row);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		class = class_of(name, &row);
+	if (!class || !class->forget || !class->forget(k, i))
+		return 0;
+	r = i->row.result ? promise_reject(k, (kref_t){ i->row.result }, CODE_VAT_TERMINATED, "the caller is terminated") : 0;
+	return r < 0 ? r : service_end(k, i);
+}
+
+void service_deinit(struct kernel *k)
+{
+	timer_deinit(k);
+}
+
 int service_pump(struct kernel *k, bool *didp)
 {
 	_cleanup_(item_deinit) struct item i = ITEM_INIT;
 	bool ended = false;
 	int r;
 
-	*didp = false;
-	if (!k->service_work)
-		return 0;
+	r = timer_pump(k, didp);
+	if (r < 0 || *didp || !k->service_work)
+		return r;
 	r = queue_head(k, ENDPOINT_K.bits, k->service_seq, &i);
 	if (r) {
 		k->service_work = false;
@@ -337,9 +375,9 @@ int service_pump(struct kernel *k, bool *didp)
 	if (r >= 0 && !ended) {
 		r = begin(k, &i);
 		if (r == SERVICE_DONE)
-			r = queue_remove(k, ENDPOINT_K.bits, i.seq);
-		if (r == SERVICE_DONE)
-			r = item_count(k, &i, -1);
+			r = service_end(k, &i);
+		else if (r == SERVICE_LATER && sender_is_gone(k, (endpoint_t){ i.row.sender }))
+			r = service_sender_gone(k, &i);
 	}
 	if (r < 0)
 		return r;

@@ -8,7 +8,7 @@
  * Each call begins once, in order, in a transaction of its own; what it does outside happens after the commit. No crank
  * ever waits for a service, and no service for another. A call that waits is nowhere but in the queue: after the death of the
  * broker all that are there begin again (V9), so begin() must find out from the call, and from rows of its own, what is left
- * to do. One source per service: console.c.
+ * to do. One source per service: console.c, timer.c, random.c.
  */
 #ifndef CAPSTAN_SERVICE_H
 #define CAPSTAN_SERVICE_H
@@ -33,13 +33,13 @@ struct service_class {
 	/* Inside a savepoint. SERVICE_DONE: it has settled the call with service_settle() or service_reject(). */
 	int (*begin)(struct kernel *k, const struct service_call *c);
 	/*
-	 * A call that waits is of no use any more, since the vat that made it was terminated. Inside a savepoint, which may be rolled
-	 * back: release only what can be found again. True: drop it, rejected VAT_TERMINATED. NULL: such calls go on.
+	 * A call that has begun and waits is of no use any more, since the vat that made it was terminated. Inside a savepoint that is
+	 * not rolled back. True: drop it, rejected VAT_TERMINATED. NULL: such calls go on.
 	 */
 	bool (*forget)(struct kernel *k, const struct item *item);
 };
 
-extern const struct service_class console_service;
+extern const struct service_class console_service, timer_service, random_service;
 
 enum { SERVICE_E_UNKNOWN = 1, SERVICE_E_NO_CALL = 2 };
 int service_find(struct kernel *k, const char *name, kref_t *refp);
@@ -53,7 +53,7 @@ int service_unmake(struct kernel *k, const char *name, const struct row_service 
 /* At boot: make what is missing. */
 int service_boot(struct kernel *k);
 
-/* Begin one queued call; *didp. */
+/* Begin one queued call, or answer one that was to be answered at this time; *didp. */
 int service_pump(struct kernel *k, bool *didp);
 
 /*
@@ -69,6 +69,14 @@ int service_refuse(struct kernel *k, const struct item *i, enum kernel_code code
  * outside a savepoint.
  */
 int service_recheck(struct kernel *k, const struct item *i, bool *endedp);
+/* A call that waited and is settled is over: it leaves the queue, with all it counts. Inside a savepoint. */
+int service_end(struct kernel *k, const struct item *i);
+/*
+ * A call in the queue of `k` whose sender was terminated: does it end with it (service_class.forget)? Inside a savepoint that is not
+ * rolled back. One that has not begun is carried out first.
+ */
+int service_sender_gone(struct kernel *k, const struct item *i);
+void service_deinit(struct kernel *k);	/* RAM only */
 /*
  * Answer a call that waits, from anywhere outside a savepoint. References in the value that nothing reaches any more (C7)
  * make it a rejection OBJECT_DELETED. SERVICE_E_NO_CALL: it is not there any more.

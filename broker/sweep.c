@@ -7,10 +7,11 @@
 #include "object.h"
 #include "promise.h"
 #include "router.h"
+#include "service.h"
 #include "underway.h"
 #include "vat.h"
 
-enum phase { PHASE_QUEUE, PHASE_DECIDED, PHASE_CLIST, PHASE_GC, PHASE_VATSTORE, PHASE_PARAM, PHASE_END };
+enum phase { PHASE_QUEUE, PHASE_CALLS, PHASE_DECIDED, PHASE_CLIST, PHASE_GC, PHASE_VATSTORE, PHASE_PARAM, PHASE_END };
 
 static int put_sweep(struct kernel *k, struct vat *v, const struct row_sweep *row)
 {
@@ -61,6 +62,30 @@ static int sweep_queue(struct kernel *k, struct vat *v, uint64_t *cursor, unsign
 		if (r < 0)
 			return r;
 	}
+	return 0;
+}
+
+/* Calls of services that wait on the vat's behalf: some end with it. */
+static int sweep_calls(struct kernel *k, struct vat *v, uint64_t *cursor, unsigned *budget, bool *donep)
+{
+	int r;
+
+	for (; *budget && v->row.n_calls; --*budget) {
+		_cleanup_(item_deinit) struct item i = ITEM_INIT;
+
+		r = queue_head(k, ENDPOINT_K.bits, *cursor, &i);
+		if (r) {
+			*donep = r > 0;
+			return r < 0 ? r : 0;
+		}
+		*cursor = i.seq + 1;
+		if (i.row.sender != endpoint_vat(v->number).bits)
+			continue;
+		r = service_sender_gone(k, &i);
+		if (r < 0)
+			return r;
+	}
+	*donep = !v->row.n_calls;
 	return 0;
 }
 
@@ -196,6 +221,8 @@ static int sweep_phase(struct kernel *k, struct vat *v, struct row_sweep *row, u
 	switch ((enum phase)row->phase) {
 	case PHASE_QUEUE:
 		return sweep_queue(k, v, &row->cursor, budget, donep);
+	case PHASE_CALLS:
+		return sweep_calls(k, v, &row->cursor, budget, donep);
 	case PHASE_DECIDED:
 		return sweep_decided(k, v, row->terminated, &row->cursor, budget, donep);
 	case PHASE_CLIST:

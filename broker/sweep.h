@@ -4,8 +4,8 @@
  * the rows follow, in budgeted steps between cranks, so that a vat with a million entries never stalls another.
  *
  * After a restart: promises the earlier incarnation decided are rejected VAT_RESTARTED (the vat itself is notified too,
- * V5), exports that cannot survive are abandoned. After a termination: queued items are refused, decided promises
- * rejected VAT_TERMINATED, every clist entry, the GC rows, the vatstore and the parameters go.
+ * V5), exports that cannot survive are abandoned. After a termination: queued items are refused, calls
+ * that services keep for the vat end with it where they are of no use without it, decided promises are rejected VAT_TERMINATED, every clist entry, the GC rows, the vatstore and the parameters go.
  */
 #ifndef CAPSTAN_SWEEP_H
 #define CAPSTAN_SWEEP_H

@@ -107,6 +107,11 @@ uint64_t now_realtime_us(void)
 	return clock_read(CLOCK_REALTIME, 1000000, 1000);
 }
 
+uint64_t now_boottime_us(void)
+{
+	return clock_read(CLOCK_BOOTTIME, 1000000, 1000);
+}
+
 /*
  * Length of the well-formed UTF-8 character at `p` (no overlong forms, no surrogates, at most U+10FFFF); 0 when the
  * bytes are not one, or are one of the C1 controls U+0080..U+009F.

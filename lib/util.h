@@ -55,6 +55,7 @@ static inline uint64_t get_be64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8)
 
 uint64_t now_monotonic_ns(void);
 uint64_t now_realtime_us(void);
+uint64_t now_boottime_us(void);		/* as monotonic, and goes on while the machine sleeps */
 
 /*
  * Show vat-supplied bytes safely: C0, C1, DEL, backslash and bytes that are not UTF-8 become \n, \t, \\ or \xHH.

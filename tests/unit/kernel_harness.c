@@ -297,6 +297,7 @@ static void open_kernel(void)
 	must(loop_init(&k->loop));
 	k->store = must_open(world->dir, world->kind);
 	must(boot_kernel(k));
+	world->n_services = n_rows(T_SERVICE);
 	assert_int_equal(world_check(true), 0);
 }
 
@@ -322,6 +323,7 @@ static void close_kernel(void)
 	io_deinit(k);
 	system_deinit(k);
 	charges_deinit(k);
+	service_deinit(k);
 	k->store = store_free(k->store);
 	loop_deinit(&k->loop);
 	u64_list_deinit(&k->touched);
@@ -744,7 +746,8 @@ static int on_settled(struct kernel *k, struct host_call *c)
 
 kref_t host_send(kref_t target, const char *body, const kref_t *krefs, size_t n, bool want_result)
 {
-	struct item i = {.row = {.kind = ITEM_MESSAGE, .target = target.bits}};
+	struct item i = {
+	    .row = {.kind = ITEM_MESSAGE, .enqueued_us = now_realtime_us(), .target = target.bits}};
 	uint64_t bits[16];
 	kref_t result = KREF_NONE;
 	size_t s;

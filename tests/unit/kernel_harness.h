@@ -68,6 +68,7 @@ struct world {
 	struct u64_list host_settled;   /* krefs of host calls that settled, in order */
 	struct control_server *programs;
 	const char *services;           /* JSON: what the next cluster asks for; NULL: ["console"] */
+	size_t n_services;              /* built in: they have the first krefs, and a hold each */
 	bool no_check, no_keep;         /* do not recount; do not pin what host calls settled with */
 	void (*prepare)(void);          /* a test that says itself in which order vats get work; NULL: the kernel's */
 };

@@ -709,7 +709,7 @@ static void end_all(void)
 		if (model.vats[vat].status != M_NONE)
 			end_subcluster(model.vats[vat].subcluster);
 	world_commit();
-	assert_int_equal(n_rows(T_OBJECT), 1); /* console */
+	assert_int_equal(n_rows(T_OBJECT), world->n_services); /* console */
 	assert_int_equal(n_rows(T_PROMISE) + n_rows(T_VALUE) + n_rows(T_SUSPECT), 0);
 	assert_int_equal(n_rows(T_CLIST) + n_rows(T_QUEUE) + n_rows(T_GC) + n_rows(T_SUBSCRIBER) + n_rows(T_VAT), 0);
 }

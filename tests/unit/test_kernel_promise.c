@@ -34,6 +34,8 @@ static void test_pipelining(void **state)
 /* P5, P6: order across a forwarding, sends in the same batches included */
 static void test_order_across_forwarding(void **state)
 {
+	char text[REF_TEXT_MAX], want[60];
+
 	(void)state;
 	cluster("abc");
 	give("b", root("c"));
@@ -53,7 +55,8 @@ static void test_order_across_forwarding(void **state)
 	takes("c", "message o+0 #b3 [] -");
 	act("a", "send p+1 #4 [] -", NULL);
 	takes("c", "message o+0 #4 [] -");
-	expect_promise(kref_of("a", "p+1"), "ref #c [ko4]");
+	snprintf(want, sizeof(want), "ref #c [%s]", kref_format(root("c"), text));
+	expect_promise(kref_of("a", "p+1"), want);
 	expect_nothing();
 }
 

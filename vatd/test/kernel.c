@@ -345,6 +345,7 @@ struct kit *kit_free(struct kit *kit)
 	collect_deinit(k);
 	io_deinit(k);
 	charges_deinit(k);
+	service_deinit(k);
 	k->store = store_free(k->store);
 	loop_deinit(&k->loop);
 	u64_list_deinit(&k->touched);
