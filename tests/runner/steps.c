@@ -447,12 +447,12 @@ static void do_control(struct runner *r, char *at) { ask_as(r, link_get(r, "host
 
 static void ask_on(struct runner *r, const char *link, char *at)
 {
-	const char *name = need_word(r, &at, "a name for the answer");
+	const char *name = need_word(r, &at, "a name for the answer"), *method = need_word(r, &at, "a method");
 	struct link *unused;
 
 	if (ask_find(r, name, &unused))
 		runner_fail(r, "something else is called \"%s\" and its answer was not looked at", name);
-	link_ask(r, link_get(r, link), name, need_word(r, &at, "a method"), parameters(r, at), NULL, 0);
+	link_ask(r, link_get(r, link), name, method, parameters(r, at), NULL, 0);
 }
 
 static void do_ask(struct runner *r, char *at) { ask_on(r, "host", at); }
