@@ -869,11 +869,35 @@ static void do_state(struct runner *r, char *at)
 	free(got);
 }
 
+struct wanted { const char *what, *arg; };
+
+static bool is_so(struct runner *r, void *arg)
+{
+	struct wanted *w = arg;
+	_cleanup_free_ char *got = tables_show(r, w->what, w->arg);
+
+	return same_table(r->step->table, *got ? got : "nothing\n");
+}
+
+/* until state …: what happens by itself, after a time of the configuration. */
+static void do_until(struct runner *r, char *at)
+{
+	struct wanted w;
+
+	if (!take_words(&at, "state"))
+		runner_fail(r, "until state TABLE");
+	w = (struct wanted){ need_word(r, &at, "a table"), at };
+	if (!r->step->table)
+		runner_fail(r, "lines with | are missing below");
+	backend_await(r, is_so, &w, "the table becomes this");
+}
+
 /* --- the grammar ------------------------------------------------------------------------------------------------------ */
 
 static const struct { const char *word; void (*run)(struct runner *r, char *rest); } steps[] = {
 	{ "vats", do_vats }, { "vat", do_vat }, { "launch", do_launch }, { "start", do_start }, { "kill", do_kill },
 	{ "introduce", do_introduce }, { "nobody", do_nobody }, { "commit", do_commit }, { "quiet", do_commit }, { "drop", do_drop }, { "state", do_state },
+	{ "until", do_until },
 	{ "broker", do_broker }, { "crash", do_crash },
 	{ "control", do_control }, { "replies", do_replies }, { "fails", do_fails }, { "ask", do_ask }, { "call", do_call },
 	{ "answer", do_answer }, { "no", do_no }, { "link", do_link },
