@@ -116,7 +116,7 @@ static void forget_processes(struct runner *r)
 	if (r->spawner >= 0)
 		close(r->spawner);
 	r->spawner = -1;
-	r->up = false;
+	r->up = r->paused = false;
 }
 
 static void close_in_process(struct runner *r)
@@ -140,6 +140,15 @@ void backend_crash(struct runner *r)
 	}
 	links_close(r);
 	forget_processes(r);
+}
+
+void backend_pause(struct runner *r, bool paused)
+{
+	if (!r->up)
+		runner_fail(r, "the broker is not running");
+	if (r->pid > 0)
+		kill(r->pid, paused ? SIGSTOP : SIGCONT);
+	r->paused = paused;
 }
 
 static bool is_over(struct runner *r, void *arg)
@@ -302,7 +311,7 @@ bool backend_turn(struct runner *r, int wait_ms)
 	struct actor *a;
 	struct link *l;
 
-	if (r->kernel && !r->over)
+	if (r->kernel && !r->over && !r->paused)
 		round_in_process(r, wait_ms);
 	else if (wait_ms)
 		wait_for_input(r, wait_ms);

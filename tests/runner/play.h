@@ -91,6 +91,7 @@ struct runner {
 	struct kernel *kernel;			/* RUNNER_IN_PROCESS */
 	int spawner, kernel_spawner;		/* our end, and in process its; -1: no broker */
 	bool stopping;				/* it was told to end */
+	bool paused;				/* it does nothing for now */
 	unsigned n_events;			/* told the broker so far */
 	bool over;				/* the in-process broker said that it is */
 
@@ -113,7 +114,9 @@ void runner_trace(struct runner *r, const char *fmt, ...) __attribute__((format(
 
 /* --- backend.c */
 void backend_start(struct runner *r);
-void backend_crash(struct runner *r);		/* at once, nothing said; the vats' processes go with it */
+void backend_crash(struct runner *r);
+void backend_pause(struct runner *r, bool paused);	/* what comes meanwhile waits in its sockets */
+void backend_pause(struct runner *r, bool paused);	/* it does nothing meanwhile; what comes waits in its sockets */		/* at once, nothing said; the vats' processes go with it */
 void backend_stop(struct runner *r);		/* by the control socket; fails when it does not end well */
 void backend_drop(struct runner *r);		/* tidying up after a failure; never fails */
 bool backend_turn(struct runner *r, int wait_ms);	/* true: something came */

@@ -795,8 +795,12 @@ static void do_broker(struct runner *r, char *at)
 		backend_crash(r);
 	else if (take_words(&at, "starts"))
 		backend_start(r);
+	else if (take_words(&at, "pauses"))
+		backend_pause(r, true);
+	else if (take_words(&at, "goes on"))
+		backend_pause(r, false);
 	else
-		runner_fail(r, "the broker ends or starts");
+		runner_fail(r, "the broker ends, starts, pauses or goes on");
 }
 
 static void do_crash(struct runner *r, char *at)
@@ -830,15 +834,17 @@ static void do_drop(struct runner *r, char *at)
 	r->drop_rest = true;
 }
 
-/* Runs of spaces are for the eye only. */
+/* Runs of spaces are for the eye only, and at the end of a line nothing. */
 static bool same_table(const char *a, const char *b)
 {
 	for (;;) {
 		if (*a == ' ' || *b == ' ') {
-			if (*a != *b)
-				return false;
+			bool both = *a == *b;
+
 			a += strspn(a, " ");
 			b += strspn(b, " ");
+			if (!both && (*a != '\n' || *b != '\n'))
+				return false;
 		}
 		if (*a != *b)
 			return false;

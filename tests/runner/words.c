@@ -256,7 +256,7 @@ static const struct { const char *name; enum wire_type type; } names[] = {
 
 static size_t find_name(const char *text)
 {
-	size_t len = strcspn(text, " "), i;
+	size_t len = strcspn(text, " ;"), i;
 
 	for (i = 0; i < ARRAY_LEN(names); i++)
 		if (strlen(names[i].name) == len && !memcmp(text, names[i].name, len))
