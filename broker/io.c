@@ -470,16 +470,13 @@ static int do_read(struct channel *ch, uint64_t seq, bool *waitp)
 	return 0;
 }
 
-/* A call whose vat was terminated is gone from the queue; nothing is read for it. */
-static int is_waiting(struct kernel *k, uint64_t seq, bool *waitingp)
+/* Is the call still to be carried out? It may be gone with its vat (nothing is read for it), or the channel revoked meanwhile (X1). */
+static int recheck(struct kernel *k, uint64_t seq, struct item *i, bool *endedp)
 {
-	const void *val;
-	uint8_t key[16];
-	size_t len;
-	int r = store_get(k->store, T_QUEUE, key, key_u64_u64(key, ENDPOINT_K.bits, seq), &val, &len);
+	int r = queue_get(k, ENDPOINT_K.bits, seq, i);
 
-	*waitingp = r == 0;
-	return r < 0 ? error_trace(r) : 0;
+	*endedp = r > 0;
+	return r ? (r < 0 ? r : 0) : service_recheck(k, i, endedp);
 }
 
 static bool is_due(const struct channel *ch, const struct calls *l)
@@ -489,15 +486,16 @@ static bool is_due(const struct channel *ch, const struct calls *l)
 
 static int pump_in(struct channel *ch, unsigned *budget)
 {
-	bool waiting, wait = false;
+	bool ended, wait = false;
 	int r;
 
 	ch->in_blocked = false;
 	for (; *budget && is_due(ch, &ch->reads); --*budget) {
+		_cleanup_(item_deinit) struct item i = ITEM_INIT;
 		uint64_t seq = ch->reads.first->seq;
 
-		r = is_waiting(ch->kernel, seq, &waiting);
-		if (r >= 0 && waiting)
+		r = recheck(ch->kernel, seq, &i, &ended);
+		if (r >= 0 && !ended)
 			r = do_read(ch, seq, &wait);
 		if (r < 0 || wait)
 			return r;
@@ -540,9 +538,9 @@ static int decode(const struct channel *ch, const struct capdata *methargs, uint
 	if (ch->config.bytes && strlen(text.text) != text.len)
 		n = -1;
 	json_decref(args);
-	if (n < 0) {
+	if (n < 0 || (ch->config.bytes && n > (int)IO_UNIT_MAX)) {
 		free(out);
-		return TEXT_E_BASE64;
+		return n < 0 ? TEXT_E_BASE64 : TEXT_E_RANGE;
 	}
 	*outp = out;
 	*lenp = (size_t)n;
@@ -629,6 +627,16 @@ static int do_close(struct channel *ch, uint64_t seq)
 	return r < 0 ? r : answer_body(ch->kernel, seq, "#\"#undefined\"");
 }
 
+/* A client who can be written to no more may have said something before: that is read, and his end told, before the next one comes (S17). */
+static bool is_heard_out(const struct channel *ch)
+{
+	char byte;
+
+	if (ch->config.type != CONFIG_IO_LISTEN || ch->config.direction == CONFIG_IO_OUT || ch->fd < 0 || ch->told)
+		return true;
+	return !ch->reads.first && !ch->eof && ch->in_pos == ch->in_len && recv(ch->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
 static int do_write(struct channel *ch, uint64_t seq, bool *waitp)
 {
 	char why[IOPATH_WHY_MAX];
@@ -640,8 +648,10 @@ static int do_write(struct channel *ch, uint64_t seq, bool *waitp)
 	case IO_FAILED:
 		free(ch->out);
 		ch->out = NULL;
-		if (!ch->regular)
+		if (!ch->regular && is_heard_out(ch))
 			channel_close(ch);
+		else if (!ch->regular)
+			note_lost(ch);
 		return answer_error(ch, seq, why);
 	default:
 		free(ch->out);
@@ -653,13 +663,13 @@ static int do_write(struct channel *ch, uint64_t seq, bool *waitp)
 static int do_out(struct channel *ch, uint64_t seq, bool *waitp)
 {
 	_cleanup_(item_deinit) struct item i = ITEM_INIT;
-	bool close = false;
+	bool close = false, ended;
 	int r;
 
 	if (!ch->out) {
-		r = queue_get(ch->kernel, ENDPOINT_K.bits, seq, &i);
-		if (r)
-			return r < 0 ? r : 0;
+		r = recheck(ch->kernel, seq, &i, &ended);
+		if (r < 0 || ended)
+			return r;
 		if (seq <= ch->lost_seq)
 			return answer_error(ch, seq, "the connection was lost");
 		r = take_call(ch, &i, &close);

@@ -27,7 +27,7 @@ static int refuse(char *why, const char *fmt, ...)
 static const char *reason(int e)
 {
 	switch (e) {
-	case EXDEV: return "leads out of the folder that is allowed";
+	case EXDEV: return "leads out of the folder that is allowed, or into a mount";
 	case ELOOP: return "symbolic links are not followed";
 	default: return strerror(e);
 	}
@@ -60,10 +60,11 @@ static int find_folder(struct kernel *k, const char *path, int *dir_fdp, const c
 	return best ? 0 : refuse(why, "%.100s is in none of the folders that the kernel allows (ioPaths)", path);
 }
 
+/* Not into what is mounted there either: whoever may mount (a FUSE server of a user's, say) could have us wait for ever. */
 static int open_beneath(int dir_fd, const char *rest, int *fdp)
 {
 	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV };
 
 	*fdp = (int)syscall(SYS_openat2, dir_fd, rest, &how, sizeof(how));
 	return *fdp < 0 ? errno : 0;
@@ -255,7 +256,19 @@ static int find_place(struct kernel *k, const struct config_io *c, int *parentp,
 	return *stalep ? 0 : refuse(why, "%.100s: somebody else listens there", c->path);
 }
 
-/* Who may connect is decided by the folder: its owner chose it for this. */
+/*
+ * Who may connect is decided by the folder: its owner chose it for this. So the socket is everybody's, from the moment it has a
+ * name: a mode that is changed by name later could be that of whatever has been put there meanwhile.
+ */
+static int bind_for_all(int fd, const struct sockaddr_un *address)
+{
+	mode_t mask = umask(0111);
+	int r = bind(fd, (const struct sockaddr *)address, sizeof(*address));
+
+	umask(mask);
+	return r;
+}
+
 int iopath_listen(struct kernel *k, const struct config_io *c, int *fdp, char why[IOPATH_WHY_MAX])
 {
 	struct sockaddr_un address = { 0 };
@@ -269,8 +282,7 @@ int iopath_listen(struct kernel *k, const struct config_io *c, int *fdp, char wh
 	if (stale)
 		unlinkat(parent, name, 0);
 	r = new_socket(&fd);
-	if (r == 0 && (bind(fd, (struct sockaddr *)&address, sizeof(address)) || fchmodat(parent, name, 0666, 0) ||
-		       listen(fd, BACKLOG)))
+	if (r == 0 && (bind_for_all(fd, &address) || listen(fd, BACKLOG)))
 		r = errno;
 	if (r)
 		return refuse(why, "%.100s: %s", c->path, strerror(r));

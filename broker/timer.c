@@ -76,7 +76,9 @@ static int set_alarm(struct alarm *a, enum clock clock, uint64_t due_us)
 	a->set_us = due_us;
 	if (due_us == NEVER)
 		when.it_value = (struct timespec){ 0 };
-	if (timerfd_settime(a->source.fd, TFD_TIMER_ABSTIME | (clock == CLOCK_WALL ? TFD_TIMER_CANCEL_ON_SET : 0), &when, NULL) < 0)
+	/* ECANCELED: it is set all the same; the clock was set since we read from it last. */
+	if (timerfd_settime(a->source.fd, TFD_TIMER_ABSTIME | (clock == CLOCK_WALL ? TFD_TIMER_CANCEL_ON_SET : 0), &when, NULL) < 0 &&
+	    errno != ECANCELED)
 		return error_origin(errno);
 	return 0;
 }

@@ -135,6 +135,12 @@ test_escapes() {
 	escape data 'symbolic links are not followed'
 	escape none 'No such file'
 	escape . 'not a regular file'
+	# whoever may mount there could answer the kernel when he likes
+	mkdir "$T/srv/mounted"
+	mount -t tmpfs none "$T/srv/mounted"
+	touch "$T/srv/mounted/file"
+	escape mounted/file 'into a mount'
+	umount "$T/srv/mounted"
 	stop_and_fsck
 	for folder in / "$T" "$T/state" "$T/state/store" "$T/run"; do
 		jq -nc --arg d "$folder" '{ioPaths: [$d]}' > "$T/capstand.json"

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -233,6 +234,8 @@ static void test_long_lines(void **state)
 
 static void test_bytes(void **state)
 {
+	static char text[87383 + 1], long_text[sizeof(text) + 40];
+
 	(void)state;
 	allow();
 	put_file("raw", "a\n\xff");
@@ -243,6 +246,8 @@ static void test_bytes(void **state)
 	reads("data #\"AGI=\" []");
 	writes(WRITE(""));
 	expect_promise(call(WRITE("a*")), "rej #{\"#error\":\"io:s1:ch write: expected bytes as base64\",\"name\":\"TypeError\"} []");
+	snprintf(long_text, sizeof(long_text), "#[\"write\",[\"%s=\"]]", (memset(text, 'A', 87383), text)); /* 65,537 bytes */
+	expect_promise(call(long_text), "rej #{\"#error\":\"write: more than 65536 bytes\",\"name\":\"RangeError\"} []");
 	expect_promise(call("#[\"write\",[7]]"), "rej #{\"#error\":\"io:s1:ch write: expected a string\",\"name\":\"TypeError\"} []");
 	expect_promise(call("#[\"write\",[]]"), "rej #{\"#error\":\"io:s1:ch write: expected a string\",\"name\":\"TypeError\"} []");
 }
@@ -537,6 +542,75 @@ static void test_lost_client(void **state)
 	close(second);
 }
 
+/* S17: a client who has gone is heard out before the next one comes in, also when it was a write that found him gone */
+static void test_heard_out(void **state)
+{
+	int first, second;
+	struct stat st;
+
+	(void)state;
+	allow();
+	launch_one("listen", "door", "inout", "line");
+	assert_int_equal(stat(path_of("door"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0666); /* the folder decides who may come */
+	first = connect_at("door");
+	says(first, "last words\n");
+	close(first);
+	second = connect_at("door");
+	says(second, "me\n");
+	expect_promise(call(WRITE("welcome")), "rej #{\"#error\":\"Broken pipe\",\"name\":\"Error\"} []");
+	expect_promise(call(WRITE("again")), "rej #{\"#error\":\"Broken pipe\",\"name\":\"Error\"} []");
+	reads("data #\"last words\" []");
+	reads("data #null []");
+	reads("data #\"me\" []");
+	writes(WRITE("for the second"));
+	gets(second, "for the second\n");
+	close(second);
+	/* he had nothing to say: then a write is all that it takes */
+	expect_promise(call(WRITE("x")), "rej #{\"#error\":\"Broken pipe\",\"name\":\"Error\"} []");
+	first = connect_at("door");
+	writes(WRITE("for the third"));
+	gets(first, "for the third\n");
+	close(first);
+}
+
+/* X1: what waited when the channel was revoked is neither read nor written */
+static void test_revoked(void **state)
+{
+	static char body[LONG + 40], text[LONG];
+	kref_t results[20], reading;
+	struct row_object row;
+	ssize_t n, sent = 0;
+	int fd;
+
+	(void)state;
+	allow();
+	launch_one("listen", "door", "inout", "line");
+	fd = connect_at("door");
+	reading = call(READ);
+	memset(text, 'x', sizeof(text));
+	snprintf(body, sizeof(body), "#[\"write\",[\"%.60000s\"]]", text);
+	for (size_t i = 0; i < 10; i++)
+		results[i] = host_send(channel(), body, NULL, 0, true);
+	world_run();
+	expect_promise(results[9], "unresolved");
+	assert_int_equal(object_load(&world->k, channel(), &row), 0);
+	must(kernel_savepoint(&world->k));
+	must(object_revoke(&world->k, channel(), &row));
+	must(kernel_release(&world->k));
+	while ((n = read(fd, text, sizeof(text))) > 0) {
+		sent += n;
+		world_run();
+	}
+	assert_in_range(sent, 60000, 6 * 60001); /* what had begun is whole */
+	assert_int_equal(sent % 60001, 0);
+	says(fd, "secret\n");
+	expect_promise(reading, "krej " REVOKED " []");
+	expect_promise(results[9], "krej " REVOKED " []");
+	assert_int_equal(n_rows(T_QUEUE), 0);
+	close(fd);
+}
+
 /* --- the end of a channel ---------------------------------------------------------------------------------- */
 
 /* S13: gone with its subcluster; calls that wait, and later ones, are answered */
@@ -590,8 +664,8 @@ static void test_console(void **state)
 static void test_refused(void **state)
 {
 	static const struct { const char *type, *path, *direction, *why; } cases[] = {
-		{"file", "%s/../store", "in", "leads out of the folder that is allowed"},
-		{"file", "%s/a/../../store", "in", "leads out of the folder that is allowed"},
+		{"file", "%s/../store", "in", "leads out of the folder that is allowed, or into a mount"},
+		{"file", "%s/a/../../store", "in", "leads out of the folder that is allowed, or into a mount"},
 		{"file", "%s/link/passwd", "in", "symbolic links are not followed"},
 		{"file", "%s/linked", "in", "symbolic links are not followed"},
 		{"file", "%s/linked", "out", "symbolic links are not followed"},
@@ -599,7 +673,7 @@ static void test_refused(void **state)
 		{"file", "%s/none/log", "out", "No such file or directory"},
 		{"file", "%s/a", "in", "not a regular file or FIFO"},
 		{"file", "%s/pipe", "inout", "a FIFO is for input or for output"},
-		{"file", "%s/..", "out", "leads out of the folder that is allowed"},
+		{"file", "%s/..", "out", "leads out of the folder that is allowed, or into a mount"},
 		{"socket", "%s/link/x", "inout", "symbolic links are not followed"},
 		{"listen", "%s/link/x", "in", "symbolic links are not followed"},
 		{"listen", "%s/file", "in", "there is something else of that name"},
@@ -780,7 +854,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    T(test_file_in),     T(test_long_lines), T(test_bytes),  T(test_file_out),   T(test_fifo),
-	    T(test_socket),      T(test_listen),     T(test_bounds), T(test_lost_client), T(test_end),
+	    T(test_socket),      T(test_listen),     T(test_bounds), T(test_lost_client), T(test_heard_out), T(test_revoked), T(test_end),
 	    T(test_console),     T(test_refused),    T(test_system), T(test_system_fails), T(test_system_only),
 	};
 
