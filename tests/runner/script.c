@@ -240,18 +240,20 @@ static bool expand_times(FILE *f, const char *at, size_t len)
 	return true;
 }
 
-/* {o+1..o+300}: the references between, spaces between them. */
+/* {o+1..o+300}: the references between, spaces between them; {o+1..o+300|TEXT}: the text behind each. */
 static bool expand_range(FILE *f, const char *at, size_t len)
 {
 	char prefix[16], again[16];
 	unsigned long from, to;
+	const char *behind;
 	int n = 0;
 
-	if (sscanf(at, "%15[a-z+-]%lu..%15[a-z+-]%lu%n", prefix, &from, again, &to, &n) != 4 || (size_t)n != len ||
-	    strcmp(prefix, again))
+	if (sscanf(at, "%15[a-z+-]%lu..%15[a-z+-]%lu%n", prefix, &from, again, &to, &n) != 4 || (size_t)n > len ||
+	    ((size_t)n < len && at[n] != '|') || strcmp(prefix, again))
 		return false;
+	behind = (size_t)n < len ? at + n + 1 : at + len;
 	for (; from <= to; from++)
-		fprintf(f, "%s%lu%s", prefix, from, from < to ? " " : "");
+		fprintf(f, "%s%lu%.*s%s", prefix, from, (int)(at + len - behind), behind, from < to ? " " : "");
 	return true;
 }
 
