@@ -134,8 +134,10 @@ int charge_import(struct kernel *k, uint64_t holder, uint64_t who, int delta)
 
 uint64_t charge_share(uint64_t limit, uint64_t n, bool mine)
 {
-	uint64_t share = limit / (n + !mine);
+	uint64_t share;
 
+	assert(n || !mine);
+	share = limit / (n + !mine);
 	return share ? share : 1;
 }
 

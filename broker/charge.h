@@ -23,7 +23,7 @@ int charge_message(struct kernel *k, uint64_t holder, uint64_t who, size_t size,
 /* The vat has one import more by a message of `who`, or less. */
 int charge_import(struct kernel *k, uint64_t holder, uint64_t who, int delta);
 
-/* Of a limit that `n` share; `mine`: the one who asks is among them. */
+/* Of a limit that `n` share; `mine`: the one who asks is among them, so that there is one. */
 uint64_t charge_share(uint64_t limit, uint64_t n, bool mine);
 
 void charges_keep(struct kernel *k);

@@ -455,8 +455,8 @@ static uint64_t introducer(const struct vat *v, const struct delivery *d)
 static int too_many_imports(struct kernel *k, struct vat *v, const struct delivery *d, bool *toop)
 {
 	const struct names *ns = &v->crank.names;
+	uint64_t e = endpoint_vat(v->number).bits, who = introducer(v, d), n = 0;
 	struct row_charge has;
-	uint64_t n = 0;
 	size_t i;
 	int r;
 
@@ -466,10 +466,11 @@ static int too_many_imports(struct kernel *k, struct vat *v, const struct delive
 		return 0;
 	for (i = 0; i < ns->n; i++)
 		n += ns->v[i].kind == NAME_FRESH && !ns->v[i].leaves;
-	r = charge_get(k, endpoint_vat(v->number).bits, introducer(v, d), &has);
+	r = charge_get(k, e, who, &has);
 	if (r < 0)
 		return r;
-	*toop = n && has.n_imports + n > charge_share(v->limits.imports, v->row.n_introducers, has.n_imports);
+	/* By what it brought upon itself it is none of those who share. */
+	*toop = n && has.n_imports + n > charge_share(v->limits.imports, v->row.n_introducers, has.n_imports && who != e);
 	return 0;
 }
 

@@ -18,6 +18,8 @@
 #define MAX_SAID 40u
 
 static struct rng rng;
+#define CALL "#[\"log\",[\"x\"]]" /* what services take */
+static bool calls;   /* some messages are such */
 static bool storm;   /* of promises: sends, resolutions and little else, among few names */
 
 static inline unsigned below(unsigned n) { return rng_below(&rng, n); }
@@ -198,8 +200,12 @@ static inline bool say_send(struct can *c, char *out)
 	char text[REF_TEXT_MAX];
 	unsigned dice = below(10);
 	vref_t v = mention(c, true);
-	size_t n = sprintf(out, "send %s #m%u ", vref_format(v, text), below(100));
+	size_t n;
 
+	if (calls && chance(20))
+		n = sprintf(out, "send %s " CALL " ", vref_format(v, text));
+	else
+		n = sprintf(out, "send %s #m%u ", vref_format(v, text), below(100));
 	n += put_slots(c, out + n, true);
 	if (dice < 3) {
 		strcpy(out + n, " -");

@@ -354,6 +354,30 @@ static void test_imports_shares(void **state)
 	expect_nothing();
 }
 
+/* R6, L1: a message of a vat to itself: what it brought upon itself does not make it one of those who share */
+static void test_imports_of_its_own(void **state)
+{
+	(void)state;
+	cluster_with("ab", ",\"limits\":{\"imports\":4}");
+	give("b", root("a"));
+	act("b", "send o-1 #ask [] p+1", "subscribe p+1", NULL);
+	expect("a", "message o+0 #ask [] p-2");
+	play("a", "resolve p-2 data #1 [o+1 o+2 o+3 o+4 o+5]", "done", NULL);
+	takes("b", "notify p+1 data #1 [o-2 o-3 o-4 o-5 o-6]");
+	act("b", "drop o-1", "retimp o-1", NULL);
+	assert_int_equal(vat_named("b")->row.n_introducers, 0);
+	assert_int_equal(charge(endpoint_of("b"), endpoint_of("b")).n_imports, 5);
+	act("b", "send o+0 #again [o-2] p+2", "subscribe p+2", "drop o-2", "retimp o-2", NULL);
+	takes("a", "dropExports o+1");
+	takes("a", "retireExports o+1");
+	takes("b", "notify p+2 krej " KERR("QUEUE_FULL", "b has its share of the 4 references that b may import") " []");
+	act("b", "send o+0 #again [o-3] p+3", "drop o-3 o-4", "retimp o-3 o-4", NULL);
+	takes("b", "message o+0 #again [o-7] p+3");
+	takes("a", "dropExports o+3");
+	takes("a", "retireExports o+3");
+	expect_nothing();
+}
+
 /* --- work of one crank --------------------------------------------------------------------------------------- */
 
 /* R5: one crank sends on so many messages, and the rest is refused: here a thousand, from promise to promise */
@@ -450,7 +474,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	    T(test_deadline), T(test_deadline_done), T(test_no_deadline), T(test_stalls), T(test_cpu),
 	    T(test_cpu_no_limit), T(test_flood), T(test_flood_of_bytes), T(test_waiting_shares), T(test_waiting_bytes),
-	    T(test_imports_shares), T(test_moved), T(test_hops),
+	    T(test_imports_shares), T(test_imports_of_its_own), T(test_moved), T(test_hops),
 	    /* on one of the stores: it moves some hundred megabytes */
 	    {"test_moved_bytes (overlay)", test_moved_bytes, setup_overlay, teardown, NULL},
 	};

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The kernel against vats that do whatever they like: thousands of random syscalls, most legal, some not,
- *with deaths, restarts, suspensions, terminations, launches, revocations and deaths of the broker in between,
- *from a seed. After every few steps everything is committed and recounted (C6); no number may be negative
- *(L1); and when all subclusters have ended nothing is left of them (G3, P9).
+ * The kernel against vats that do whatever they like: thousands of random syscalls, most legal, some not, with deaths,
+ * restarts, suspensions, terminations, launches, revocations, pins, collections, programs that serve, and deaths of the
+ * broker in between, from a seed. After every few steps everything is committed and recounted (C6); no number may be
+ * negative (L1); whoever asked is answered (G8); and when all subclusters have ended nothing is left of them (G3, P9).
  *
  *	KERNEL_SEEDS=1000-1200 KERNEL_STEPS=5000 build/unit/test_kernel_random
  *
@@ -14,10 +14,14 @@
 #include <inttypes.h>
 #include <signal.h>
 
+#include "../../broker/aside.h"
 #include "../../broker/clist.h"
+#include "../../broker/collect.h"
+#include "../../broker/hosted.h"
 #include "../../broker/launch.h"
 #include "../../broker/object.h"
 #include "../../broker/promise.h"
+#include "../../broker/service.h"
 
 static bool bold;    /* every vat takes as much ahead as there is, and answers several in one packet */
 
@@ -205,6 +209,19 @@ static struct vat *any_vat(void)
 	return NULL;
 }
 
+#define N_SERVICES 5u
+static const char *service_name(unsigned i)
+{
+	static const char *const names[N_SERVICES] = {"console", "svc0", "svc1", "svc2", "svc3"};
+
+	return names[i];
+}
+
+static bool any_service(kref_t *out)
+{
+	return service_find(&world->k, service_name(below(N_SERVICES)), out) == 0;
+}
+
 /* C7: only what is reachable may be named from outside. */
 static bool any_reachable(kref_t *out)
 {
@@ -233,18 +250,20 @@ static struct vat *any_busy_vat(void)
 
 static void host_call(void)
 {
-	kref_t target, slots[2];
+	kref_t target, slots[3];
 	size_t n = 0;
 
 	if (chance(5))
 		target = ko(UINT64_C(1) << 40); /* what does not exist: a clean error */
-	else if (!any_reachable(&target))
+	else if (!(chance(10) && any_service(&target)) && !any_reachable(&target))
 		return;
 	if (any_reachable(&slots[n]))
 		n++;
 	if (any_reachable(&slots[n]))
 		n++;
-	host_send(target, "#call", slots, n, chance(60));
+	if (chance(30) && any_service(&slots[n]))
+		n++;
+	host_send(target, chance(80) ? "#call" : CALL, slots, n, chance(60));
 }
 
 static void revoke_something(void)
@@ -259,6 +278,285 @@ static void revoke_something(void)
 	must(object_save(&world->k, ref, &row));
 	must(kernel_release(&world->k));
 }
+
+static void revoke_vat(struct vat *v)
+{
+	if (v->row.status == VAT_TERMINATED)
+		return;
+	must(kernel_savepoint(&world->k));
+	must(object_revoke_all(&world->k, v));
+	must(kernel_release(&world->k));
+}
+
+/* --- pins (G5, G9) -------------------------------------------------------------------------------------- */
+
+static bool any_usable(kref_t *out)
+{
+	bool usable;
+
+	*out = chance(60) ? ko(1 + below((unsigned)world->k.next_object)) : kp(1 + below((unsigned)world->k.next_promise));
+	must(kref_is_usable(&world->k, *out, &usable));
+	return usable;
+}
+
+static void change_pin(kref_t ref, int delta)
+{
+	must(kernel_savepoint(&world->k));
+	must(kernel_hold(&world->k, ref, HOLD_PIN, 0, delta));
+	must(kernel_release(&world->k));
+}
+
+static void note_pin(void *ctx, const uint8_t *key, size_t key_len, const uint8_t *val, size_t len)
+{
+	(void)key_len;
+	(void)val;
+	(void)len;
+	if (key[8] == HOLD_PIN)
+		must(u64_list_push(ctx, get_be64(key)));
+}
+
+static void unpin_something(bool all)
+{
+	struct u64_list pinned = {0};
+	uint64_t count;
+	size_t i;
+
+	world_walk(T_HOLD, note_pin, &pinned);
+	for (i = pinned.n && !all ? below(pinned.n) : 0; i < pinned.n; i += all ? 1 : pinned.n) {
+		do {
+			change_pin((kref_t){pinned.v[i]}, -1);
+			must(kernel_hold_count(&world->k, (kref_t){pinned.v[i]}, HOLD_PIN, 0, &count));
+		} while (all && count);
+	}
+	u64_list_deinit(&pinned);
+}
+
+static void pin_or_unpin(void)
+{
+	unsigned n = 1 + below(3);
+	kref_t ref;
+
+	if (chance(45)) {
+		unpin_something(false);
+		return;
+	}
+	if (!any_usable(&ref))
+		return;
+	while (n--)
+		change_pin(ref, 1);
+}
+
+/* --- collection (G4, G8) -------------------------------------------------------------------------------- */
+
+#define N_ASKERS 40u
+static struct control_request askers[N_ASKERS]; /* an empty text: free, or answered */
+
+static void collect_something(struct vat *v)
+{
+	unsigned i = below(N_ASKERS);
+
+	if (chance(50)) {
+		if (v && v->row.status != VAT_TERMINATED)
+			must(collect_reap(&world->k, v));
+		return;
+	}
+	if (!askers[i].answered)
+		return;
+	askers[i] = (struct control_request){0};
+	must(collect_begin(&world->k, &askers[i]));
+}
+
+static void askers_are_gone(void)
+{
+	unsigned i;
+
+	for (i = 0; i < N_ASKERS; i++)
+		askers[i].answered = true;
+}
+
+/* --- what was set aside (V4, V17) ----------------------------------------------------------------------- */
+
+static void use_aside(bool all)
+{
+	struct aside a = {0};
+	kref_t slots[16], lost;
+	char body[4000];
+	size_t i;
+
+	while (aside_next(&world->k, &a) == 0) {
+		if (!all && chance(60))
+			continue;
+		must(aside_lost(&world->k, &a, &lost));
+		if (!all && chance(50)) {
+			if (!kref_is_none(lost) || a.methargs.n_slots > ARRAY_LEN(slots))
+				return;
+			for (i = 0; i < a.methargs.n_slots; i++)
+				slots[i].bits = capdata_slot(&a.methargs, i);
+			snprintf(body, sizeof(body), "%.*s", (int)a.methargs.body_len, (const char *)a.methargs.body);
+			host_send((kref_t){a.row.target}, body, slots, a.methargs.n_slots, true);
+			return;
+		}
+		must(kernel_savepoint(&world->k));
+		must(aside_drop(&world->k, vat_find(&world->k, a.vat), a.seq));
+		must(kernel_release(&world->k));
+	}
+}
+
+/* --- programs outside that serve (S7, S8) --------------------------------------------------------------- */
+
+#define N_PROGRAMS 3u
+static struct control_server *programs[N_PROGRAMS];
+
+static void forget_asks(struct control_server *h)
+{
+	while (h->n_asks)
+		free(h->asks[--h->n_asks]);
+	h->waiting = 0;
+}
+
+static void program_leaves(struct control_server *h)
+{
+	void *ctx = h->ctx;
+
+	forget_asks(h);
+	if (!ctx)
+		return;
+	h->ctx = NULL;
+	h->ops->gone(ctx);
+}
+
+static void programs_are_new(void)
+{
+	unsigned i;
+
+	for (i = 0; i < N_PROGRAMS; i++)
+		programs[i] = program(i ? 1000 : 0);
+}
+
+/* They stay when the broker goes; their connections do not. */
+static void programs_are_cut(void)
+{
+	unsigned i;
+
+	for (i = 0; i < N_PROGRAMS; i++) {
+		forget_asks(programs[i]);
+		programs[i]->ctx = NULL;
+	}
+}
+
+static void program_registers(struct control_server *h)
+{
+	struct control_request r = {.host = h};
+	kref_t ref;
+
+	must(hosted_register(&world->k, &r, service_name(below(N_SERVICES)), (int)below(3) - 1, &ref));
+}
+
+static void program_unregisters(struct control_server *h)
+{
+	struct control_request r = {.host = h};
+
+	must(hosted_unregister(&world->k, &r, service_name(below(N_SERVICES))));
+}
+
+/* Numbers that name something, or nothing. */
+static json_t *any_result(void)
+{
+	json_t *list = json_array();
+	unsigned n = below(4);
+	char text[REF_TEXT_MAX];
+
+	while (n--) {
+		kref_t ref = chance(60) ? ko(1 + below((unsigned)world->k.next_object))
+		                        : kp(1 + below((unsigned)world->k.next_promise));
+		json_t *one = json_pack("{ss}", "@", kref_format(ref, text));
+
+		if (chance(30)) {
+			json_decref(list);
+			return one;
+		}
+		json_array_append_new(list, one);
+	}
+	return list;
+}
+
+static void program_answers(struct control_server *h)
+{
+	struct control_answer a = {0};
+	json_t *line, *result = NULL;
+	size_t at;
+	uint64_t id;
+
+	if (!h->n_asks)
+		return;
+	at = below(h->n_asks);
+	line = json_loads(h->asks[at], 0, NULL);
+	assert_non_null(line);
+	id = json_integer_value(json_object_get(line, "id"));
+	json_decref(line);
+	free(h->asks[at]);
+	memmove(h->asks + at, h->asks + at + 1, (--h->n_asks - at) * sizeof(*h->asks));
+	switch (below(6)) {
+	case 0:
+		a.error = "no";
+		break;
+	case 1:
+		a.malformed = "nothing that can be read";
+		break;
+	default:
+		a.result = result = any_result();
+		break;
+	}
+	if (!h->ctx)
+		return;
+	must(h->ops->answer(h->ctx, id, &a));
+	assert_int_equal(h->ops->answer(h->ctx, id, &a), CONTROL_E_NO_REQUEST);
+	json_decref(result);
+}
+
+static void program_does(struct control_server *h)
+{
+	switch (below(12)) {
+	case 0:
+	case 1:
+		program_registers(h);
+		break;
+	case 2:
+		if (chance(30))
+			program_leaves(h);
+		break;
+	case 3:
+		if (chance(40))
+			program_unregisters(h);
+		break;
+	case 4:
+		h->waiting = HOSTED_MAX_WAITING + 1;
+		break;
+	case 5:
+		h->waiting = 0;
+		if (h->ctx)
+			h->ops->drained(h->ctx);
+		break;
+	default:
+		program_answers(h);
+		break;
+	}
+}
+
+static void programs_end(void)
+{
+	unsigned i;
+
+	for (i = 0; i < N_PROGRAMS; i++)
+		program_leaves(programs[i]);
+	for (i = 0; i < N_SERVICES; i++) {
+		struct control_request r = {.host = programs[0]}; /* root's */
+
+		must(hosted_unregister(&world->k, &r, service_name(i)));
+	}
+}
+
+/* -------------------------------------------------------------------------------------------------------- */
 
 static void launch_another(void)
 {
@@ -363,10 +661,46 @@ static void count(void)
 	ahead_of_all_seeds += s->n_ahead;
 }
 
+/* Of this seed, and so of each broker of it. */
+static bool ended_go;
+
+static void set_settings(void)
+{
+	if (ended_go)
+		world->k.settings.ended_keep_ms = 0;
+}
+
 static void crash(void)
 {
 	count();
+	if (programs[0])
+		programs_are_cut();
+	askers_are_gone();
 	world_crash();
+	set_settings();
+}
+
+static void look_after(struct vat *v)
+{
+	switch (below(6)) {
+	case 0:
+	case 1:
+		pin_or_unpin();
+		break;
+	case 2:
+		collect_something(v);
+		break;
+	case 3:
+		use_aside(false);
+		break;
+	case 4:
+		if (v && chance(20))
+			revoke_vat(v);
+		break;
+	default:
+		program_does(programs[below(N_PROGRAMS)]);
+		break;
+	}
 }
 
 static void one_step(void)
@@ -374,6 +708,11 @@ static void one_step(void)
 	struct vat *v = any_vat();
 	unsigned dice = below(1000);
 
+	if (chance(8))
+		look_after(v);
+	if (chance(8))
+		program_does(programs[below(N_PROGRAMS)]);
+	v = any_vat();
 	if (dice < 850 && (v = any_busy_vat()))
 		one_crank(v);
 	else if (dice < 930)
@@ -409,10 +748,12 @@ static void drain(void)
 {
 	struct vat *v, *tmp;
 	bool moved;
-	unsigned rounds = 0;
+	unsigned rounds = 0, i;
 
 	world->hold_starts = world->hold_exits = false;
 	world->fail_starts = NULL;
+	for (i = 0; i < N_PROGRAMS; i++)
+		program_leaves(programs[i]);
 	do {
 		world_run();
 		moved = false;
@@ -440,20 +781,30 @@ static void drain(void)
 static void end_all(void)
 {
 	struct vat *v;
+	unsigned i;
+
+	programs_end();
+	unpin_something(true);
+	use_aside(true);
+	world_run();
 
 	while ((v = world->k.vats)) {
 		must(subcluster_terminate(&world->k, v->row.subcluster, "the end", NULL));
 		world_run();
 	}
+	for (i = 0; i < N_ASKERS; i++)
+		assert_true(askers[i].answered);
 	assert_int_equal(n_rows(T_PROMISE) + n_rows(T_VALUE) + n_rows(T_SUSPECT), 0); /* circles too */
 	assert_int_equal(n_rows(T_OBJECT), world->n_services);
 	assert_int_equal(n_rows(T_CLIST) + n_rows(T_EREF) + n_rows(T_IMPORTER) + n_rows(T_DECIDED) +
 	                     n_rows(T_SUBSCRIBER) + n_rows(T_FORWARD) + n_rows(T_QUEUE) +
 	                     n_rows(T_NOTIFYING) + n_rows(T_GC) + n_rows(T_SWEEP) + n_rows(T_VATSTORE) +
 	                     n_rows(T_VAT) + n_rows(T_VAT_CONFIG) + n_rows(T_VAT_PARAM) +
-	                     n_rows(T_SUBCLUSTER) + n_rows(T_SUB_CONFIG) + n_rows(T_MEMBER) + n_rows(T_LOG),
+	                     n_rows(T_SUBCLUSTER) + n_rows(T_SUB_CONFIG) + n_rows(T_MEMBER) + n_rows(T_LOG) +
+	                     n_rows(T_ASIDE) + n_rows(T_CHARGE),
 	                 0);
 	assert_int_equal(n_rows(T_HOLD), world->n_services);
+	assert_int_equal(n_rows(T_SERVICE) + n_rows(T_SERVICE_OF), 2 * world->n_services);
 }
 
 static void run_seed(const char *dir, uint64_t seed, unsigned n_steps)
@@ -464,11 +815,16 @@ static void run_seed(const char *dir, uint64_t seed, unsigned n_steps)
 	rng.x = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
 	storm = seed & 4;
 	bold = seed & 8;
+	calls = true;
 	snprintf(sub, sizeof(sub), "%s/%" PRIu64, dir, seed);
 	assert_int_equal(mkdir(sub, 0700), 0);
 	world_open(sub, seed & 2 ? STORE_DIRECT : STORE_OVERLAY);
 	world->no_keep = true;
 	world->request.answered = true;
+	ended_go = seed & 16;
+	set_settings();
+	programs_are_new();
+	askers_are_gone();
 	cluster("abcd");
 	while (n_steps--)
 		one_step();
@@ -482,6 +838,7 @@ static void run_seed(const char *dir, uint64_t seed, unsigned n_steps)
 		              total.n_abandoned, total.n_illegal, total.n_deaths, total.n_ahead);
 	end_all();
 	world_close();
+	memset(programs, 0, sizeof(programs));
 	remove_tree(sub);
 }
 
@@ -697,6 +1054,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	world_close();
+	memset(programs, 0, sizeof(programs));
 	return dir_teardown(state);
 }
 
