@@ -18,8 +18,7 @@
 #define MAX_SAID 40u
 
 static struct rng rng;
-#define CALL "#[\"log\",[\"x\"]]" /* what services take */
-static bool calls;   /* some messages are such */
+static bool calls;   /* some messages are such as services take */
 static bool storm;   /* of promises: sends, resolutions and little else, among few names */
 
 static inline unsigned below(unsigned n) { return rng_below(&rng, n); }
@@ -195,6 +194,18 @@ static inline size_t put_slots(struct can *c, char *out, bool promises)
 	return n + sprintf(out + n, "]");
 }
 
+/* What services take. The first are such as do not wait for long. */
+static inline const char *any_call(bool short_ones)
+{
+	static const char *const texts[] = {
+	    "#[\"log\",[\"x\"]]",       "#[\"uint64\",[]]",          "#[\"delay\",[0]]",
+	    "#[\"wakeAt\",[1]]",        "#[\"setWakeup\",[0,\"$0\"]]", "#[\"cancel\",[\"$0\"]]",
+	    "#[\"delay\",[1e6,\"$0\"]]", "#[\"delay\",[1e6]]",
+	};
+
+	return texts[below(short_ones ? 6 : ARRAY_LEN(texts))];
+}
+
 static inline bool say_send(struct can *c, char *out)
 {
 	char text[REF_TEXT_MAX];
@@ -203,7 +214,7 @@ static inline bool say_send(struct can *c, char *out)
 	size_t n;
 
 	if (calls && chance(20))
-		n = sprintf(out, "send %s " CALL " ", vref_format(v, text));
+		n = sprintf(out, "send %s %s ", vref_format(v, text), any_call(false));
 	else
 		n = sprintf(out, "send %s #m%u ", vref_format(v, text), below(100));
 	n += put_slots(c, out + n, true);

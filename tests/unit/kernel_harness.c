@@ -297,7 +297,6 @@ static void open_kernel(void)
 	must(loop_init(&k->loop));
 	k->store = must_open(world->dir, world->kind);
 	must(boot_kernel(k));
-	world->n_services = n_rows(T_SERVICE);
 	assert_int_equal(world_check(true), 0);
 }
 
@@ -343,6 +342,7 @@ void world_open(const char *dir, enum store_kind kind)
 	snprintf(world->dir, sizeof(world->dir), "%s", dir);
 	world->kind = kind;
 	open_kernel();
+	world->n_services = n_rows(T_SERVICE);
 }
 
 void world_close(void)

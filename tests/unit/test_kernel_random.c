@@ -209,10 +209,10 @@ static struct vat *any_vat(void)
 	return NULL;
 }
 
-#define N_SERVICES 5u
+#define N_SERVICES 7u
 static const char *service_name(unsigned i)
 {
-	static const char *const names[N_SERVICES] = {"console", "svc0", "svc1", "svc2", "svc3"};
+	static const char *const names[N_SERVICES] = {"console", "timer", "random", "svc0", "svc1", "svc2", "svc3"};
 
 	return names[i];
 }
@@ -263,7 +263,7 @@ static void host_call(void)
 		n++;
 	if (chance(30) && any_service(&slots[n]))
 		n++;
-	host_send(target, chance(80) ? "#call" : CALL, slots, n, chance(60));
+	host_send(target, chance(80) ? "#call" : any_call(true), slots, n, chance(60));
 }
 
 static void revoke_something(void)
