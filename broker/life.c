@@ -87,6 +87,7 @@ static int process_gone(struct kernel *k, struct vat *v)
 	v->wake_pending = false;
 	v->ping_token = 0;
 	crank_new_process(&v->crank);
+	vat_fail_pings(k, v);
 	vat_edit(k, v)->pid = 0;
 	if (k->stopping)
 		return 0;

@@ -448,6 +448,20 @@ int vat_ping(struct kernel *k, struct vat *v, struct control_request *request)
 	return r;
 }
 
+/* No answer will come: the next process is asked nothing that its predecessor was asked. */
+void vat_fail_pings(struct kernel *k, struct vat *v)
+{
+	struct vat_ping *ping;
+
+	while ((ping = v->pings)) {
+		v->pings = ping->next;
+		k->n_pings--;
+		control_error(ping->request, CONTROL_KERNEL_ERROR, "VAT_NOT_RUNNING", "the process of %s ended before it answered",
+			      v->row.name);
+		free(ping);
+	}
+}
+
 void vat_check_pings(struct kernel *k, struct vat *v, uint64_t now_ns)
 {
 	struct vat_ping **p = &v->pings, *ping;

@@ -116,6 +116,7 @@ int vat_refuse_item(struct kernel *k, struct vat *v, enum kernel_code code, cons
 int vat_log(struct kernel *k, struct vat *v, uint32_t level, const void *text, size_t len);
 int vat_answer_watches(struct kernel *k, struct vat *v);	/* methods.c: a line came */
 int vat_ping(struct kernel *k, struct vat *v, struct control_request *r);
+void vat_fail_pings(struct kernel *k, struct vat *v);	/* its process is gone */
 void vat_check_pings(struct kernel *k, struct vat *v, uint64_t now_ns);
 
 extern const struct channel_ops vat_channel_ops;

@@ -234,8 +234,10 @@ static void show_services(struct runner *r, struct check_source *s, FILE *f, con
 	uint8_t key[8];
 	size_t olen;
 
-	(void)r; (void)arg;
+	(void)r;
 	each_row(s, T_SERVICE, at, val, len) {
+		if (*arg && (at_len != strlen(arg) || memcmp(at, arg, at_len)))
+			continue;
 		memset(&row, 0, sizeof(row));
 		memcpy(&row, val, len < sizeof(row) ? len : sizeof(row));
 		if (s->get(s->ctx, T_OBJECT, key, key_u64(key, row.kref), &oval, &olen) || !row_object_read(oval, olen, &object))
@@ -487,7 +489,7 @@ static void show_counts(struct runner *r, struct check_source *s, FILE *f, const
 static const struct {
 	const char *name;
 	bool sorted;	/* lines by what they show: their order in the store says nothing */
-	bool of_vat;	/* wants the name of one */
+	bool of_vat;	/* wants the name of one; `services` may have one of its own */
 	void (*show)(struct runner *r, struct check_source *s, FILE *f, const char *arg);
 } shows[] = {
 	{ "vats", false, false, show_vats }, { "subclusters", false, false, show_subclusters },
@@ -543,7 +545,7 @@ char *tables_show(struct runner *r, const char *what, const char *arg)
 		w.i++;
 	if (w.i == ARRAY_LEN(shows))
 		runner_fail(r, "there is no table \"%s\"", what);
-	if (shows[w.i].of_vat != (*arg != '\0'))
+	if (shows[w.i].of_vat != (*arg != '\0') && shows[w.i].show != show_services)
 		runner_fail(r, shows[w.i].of_vat ? "state %s: of which vat?" : "state %s: takes no more words", what);
 	tables_with(r, show_one, &w);
 	return shows[w.i].sorted ? sort_lines(w.out) : w.out;
