@@ -143,6 +143,12 @@ static struct channel *channel_find(struct kernel *k, const char *name)
 
 /* --- the descriptor ------------------------------------------------------------------------------------------------ */
 
+static void drop_out(struct channel *ch)
+{
+	free(ch->out);
+	ch->out = NULL;
+}
+
 /* What was half written for this peer is lost, and with a client everything that was meant for him. */
 static void note_lost(struct channel *ch)
 {
@@ -150,8 +156,7 @@ static void note_lost(struct channel *ch)
 		ch->lost_seq = ch->writes.last->seq;
 	else if (ch->out && ch->out_pos)
 		ch->lost_seq = ch->writes.first->seq;
-	free(ch->out);
-	ch->out = NULL;
+	drop_out(ch);
 }
 
 static void channel_close(struct channel *ch)
@@ -646,16 +651,14 @@ static int do_write(struct channel *ch, uint64_t seq, bool *waitp)
 		*waitp = true;
 		return 0;
 	case IO_FAILED:
-		free(ch->out);
-		ch->out = NULL;
+		drop_out(ch);
 		if (!ch->regular && is_heard_out(ch))
 			channel_close(ch);
 		else if (!ch->regular)
 			note_lost(ch);
 		return answer_error(ch, seq, why);
 	default:
-		free(ch->out);
-		ch->out = NULL;
+		drop_out(ch);
 		return answer_body(ch->kernel, seq, "#\"#undefined\"");
 	}
 }
@@ -961,7 +964,7 @@ static void channel_free(struct channel *ch)
 	}
 	HASH_DEL(io->channels, ch);
 	channel_close(ch);
-	free(ch->out);
+	drop_out(ch);
 	loop_remove(&ch->kernel->loop, &ch->listener);
 	if (ch->listen_fd >= 0) {
 		iopath_unlisten(ch->kernel, &ch->config);
@@ -1136,6 +1139,7 @@ int io_end(struct kernel *k, uint64_t subcluster)
 	HASH_ITER(hh, k->io->channels, ch, tmp) {
 		if (ch->subcluster != subcluster)
 			continue;
+		drop_out(ch);	/* of the first write, which is rejected now */
 		r = reject_calls(ch, &ch->writes, &budget);
 		if (r >= 0)
 			r = reject_calls(ch, &ch->reads, &budget);

@@ -616,6 +616,7 @@ static void test_revoked(void **state)
 /* S13: gone with its subcluster; calls that wait, and later ones, are answered */
 static void test_end(void **state)
 {
+	static char body[LONG + 40], text[LONG];
 	kref_t waiting, ref;
 	size_t objects;
 
@@ -630,6 +631,18 @@ static void test_end(void **state)
 	world_run();
 	expect_promise(waiting, "krej " KERR("OBJECT_DELETED", "the subcluster of the channel is gone") " []");
 	assert_false(row_exists(ref));
+	assert_int_equal(n_rows(T_OBJECT), objects);
+	/* in the middle of a write */
+	launch_one("file", "pipe", "out", "line");
+	memset(text, 'x', sizeof(text) - 1);
+	snprintf(body, sizeof(body), "#[\"write\",[\"%.60000s\"]]", text);
+	for (size_t i = 0; i < 3; i++)
+		waiting = host_send(channel(), body, NULL, 0, true);
+	world_run();
+	expect_promise(waiting, "unresolved");
+	must(subcluster_terminate(&world->k, subcluster_of("a"), "by the test", NULL));
+	world_run();
+	expect_promise(waiting, "krej " KERR("OBJECT_DELETED", "the subcluster of the channel is gone") " []");
 	assert_int_equal(n_rows(T_OBJECT), objects);
 	/* one that somebody else still has */
 	launch_one("file", "pipe", "in", "line");
