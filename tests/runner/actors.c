@@ -439,6 +439,19 @@ void actor_ends(struct runner *r, struct actor *a, int wait_status)
 	backend_tell(r, &ev);
 }
 
+void actor_ends_saying(struct runner *r, struct actor *a, const char *words)
+{
+	struct spawn_event ev = event_of(a, SPAWN_EXITED);
+
+	if (!a->process || !r->paused)
+		runner_fail(r, "%s can only die saying something while the broker pauses, or it would have to be quick", a->name);
+	ev.status = SIGKILL;
+	backend_tell(r, &ev);
+	actor_says(r, a, words);
+	actor_forget(a);
+	trace(r, a, "**", "process ended");
+}
+
 void actor_kill(struct runner *r, const struct spawn_request *rq)
 {
 	struct actor *a = actor_by_number(r, rq->vat);

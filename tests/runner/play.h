@@ -134,6 +134,8 @@ void actor_spawn(struct runner *r, const struct spawn_request *rq, int channel /
 void actor_kill(struct runner *r, const struct spawn_request *rq);
 void actor_start_now(struct runner *r, struct actor *a);
 void actor_ends(struct runner *r, struct actor *a, int wait_status);	/* its process: gone and reaped */
+/* The news of its end is there before its last words are. */
+void actor_ends_saying(struct runner *r, struct actor *a, const char *words);
 void actor_hangs_up(struct actor *a);
 bool actor_read(struct runner *r, struct actor *a);
 void actor_says(struct runner *r, struct actor *a, const char *words);	/* `; ` between; one packet */

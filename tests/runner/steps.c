@@ -282,6 +282,8 @@ static void vat_dies(struct runner *r, struct actor *a, char *at)
 	actor_ends(r, a, signal_number);
 }
 
+static void vat_dies_saying(struct runner *r, struct actor *a, char *at) { actor_ends_saying(r, a, at); }
+
 static void vat_exits(struct runner *r, struct actor *a, char *at)
 {
 	actor_ends(r, a, atoi(need_word(r, &at, "an exit status")) << 8);
@@ -930,7 +932,7 @@ static const struct { const char *word; void (*run)(struct runner *r, char *rest
 static const struct { const char *words; void (*run)(struct runner *r, struct actor *a, char *rest); } deeds[] = {
 	{ "gets", vat_gets }, { "takes", vat_takes }, { "does", vat_does }, { "sends", vat_sends },
 	{ "hangs up", vat_hangs_up }, { "half-closes", vat_half_closes }, { "stops reading", vat_stops_reading },
-	{ "reads again", vat_reads_again }, { "dies", vat_dies }, { "exits", vat_exits }, { "is killed", vat_is_killed },
+	{ "reads again", vat_reads_again }, { "dies saying", vat_dies_saying }, { "dies", vat_dies }, { "exits", vat_exits }, { "is killed", vat_is_killed },
 	{ "is not killed", vat_is_not_killed }, { "starts", vat_starts }, { "is reaped", vat_is_reaped },
 	{ "has no process", vat_has_no_process },
 };
