@@ -381,33 +381,61 @@ static int notify_subscribers(struct kernel *k, kref_t ref, bool host)
 	}
 }
 
-/* Promises forwarded to `ref` settle as it did; they come after it in the worklist. */
-static int settle_forwarders(struct kernel *k, kref_t ref)
+/* Promises forwarded to `ref`, directly: appended. */
+static int list_forwarders(struct kernel *k, uint64_t ref, struct u64_list *out)
 {
 	const void *key, *val;
 	size_t key_len, len;
 	uint8_t at[16];
 	int r;
 
-	key_u64_u64(at, ref.bits, 0);
+	key_u64_u64(at, ref, 0);
 	for (;;) {
 		r = store_next(k->store, T_FORWARD, at, 16, false, &key, &key_len, &val, &len);
 		if (r < 0)
 			return error_trace(r);
-		if (r == STORE_NOT_FOUND || get_be64(key) != ref.bits)
+		if (r == STORE_NOT_FOUND || get_be64(key) != ref)
 			return 0;
 		memcpy(at, key, 16);
-		r = push_task(k, (kref_t){ get_be64(at + 8) }, ref, 0, 0, NULL, 0);
+		r = u64_list_push(out, get_be64(at + 8));
 		if (r < 0)
 			return r;
 	}
+}
+
+static int compare_u64(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * All that were forwarded to `ref`, by way of others too, settle as it did; they come after it in the worklist. By number, or the
+ * order in which subscribers hear of them would tell which chains happened to be shortened (P10, P14).
+ */
+static int settle_forwarders(struct kernel *k, kref_t ref)
+{
+	struct u64_list all = { 0 };
+	size_t i;
+	int r;
+
+	r = list_forwarders(k, ref.bits, &all);
+	for (i = 0; r >= 0 && i < all.n; i++)
+		r = list_forwarders(k, all.v[i], &all);
+	if (r >= 0 && all.n > 1)
+		qsort(all.v, all.n, sizeof(*all.v), compare_u64);
+	for (i = 0; r >= 0 && i < all.n; i++)
+		r = push_task(k, (kref_t){ all.v[i] }, ref, 0, 0, NULL, 0);
+	u64_list_deinit(&all);
+	return r;
 }
 
 static int settle_one(struct kernel *k, struct settle_task *t)
 {
 	kref_t ref = t->promise, shared = KREF_NONE;
 	struct row_promise row;
-	bool host, waiting;
+	bool host, waiting, forwarded;
 	int r;
 
 	r = load_known(k, ref, &row);
@@ -421,7 +449,8 @@ static int settle_one(struct kernel *k, struct settle_task *t)
 		r = share_outcome(k, t, &shared);
 	if (r < 0)
 		return r;
-	if (row.state == PROMISE_FORWARDED) {
+	forwarded = row.state == PROMISE_FORWARDED;
+	if (forwarded) {
 		r = mark_forward(k, (kref_t){ row.link }, ref, false);
 		if (r < 0)
 			return r;
@@ -446,7 +475,8 @@ static int settle_one(struct kernel *k, struct settle_task *t)
 	r = notify_subscribers(k, ref, host);
 	if (r < 0)
 		return r;
-	r = settle_forwarders(k, ref);
+	if (!forwarded)	/* else those were listed with it */
+		r = settle_forwarders(k, ref);
 	if (r < 0 || !waiting)
 		return r;
 	return router_resend_waiting(k, ref, ref);

@@ -201,10 +201,18 @@ static void notify(struct model *m, unsigned vat, uint64_t kref)
 	enqueue(m, (struct m_item){.notify = true, .target = kref}, ENDPOINT(vat));
 }
 
+static bool leads_to(const struct model *m, const struct m_promise *p, uint64_t kref)
+{
+	while (p->state == M_FORWARDED && p->to != kref)
+		p = promise(m, p->to);
+	return p->state == M_FORWARDED;
+}
+
 static void settle_now(struct model *m, const struct task *t)
 {
 	struct m_promise *p = promise(m, t->kref);
 	uint64_t subscribers;
+	bool forwarded;
 	struct m_item *i;
 	unsigned vat;
 	size_t n;
@@ -212,6 +220,7 @@ static void settle_now(struct model *m, const struct task *t)
 	if (!p || is_settled(p))
 		return;
 	subscribers = p->subscribers;
+	forwarded = p->state == M_FORWARDED;
 	p->state = t->state;
 	p->ref = t->ref;
 	p->by_kernel = t->by_kernel;
@@ -222,10 +231,10 @@ static void settle_now(struct model *m, const struct task *t)
 	for (vat = 1; vat <= m->n_vats; vat++)
 		if (subscribers & BIT(vat))
 			notify(m, vat, t->kref);
-	for (n = 0; n < m->n_promises; n++) {
+	for (n = 0; !forwarded && n < m->n_promises; n++) { /* P14: by number */
 		struct m_promise *other = &m->promises[n];
 
-		if (other->state != M_FORWARDED || other->to != t->kref)
+		if (other->state != M_FORWARDED || !leads_to(m, other, t->kref))
 			continue;
 		assert(n_tasks < M_PROMISES);
 		tasks[n_tasks] = *t;
