@@ -58,6 +58,20 @@ test_terminate() {
 	matches v999 "$ERR"
 }
 
+# V16: a vat runs what was launched, whatever became of the file.
+test_program_kept() {
+	kernel_start
+	cp "$VATS/counter" "$T/counter"
+	launch "$(one_vat "$T/counter")"
+	status 0 capstan call "@$ROOT" increment
+	cp "$VATS/bob" "$T/new" && mv "$T/new" "$T/counter"
+	status 0 capstan restart "$(jq -r '.vats[]' <<< "$LAUNCH")"
+	status 0 capstan call "@$ROOT" increment
+	rm "$T/counter"
+	broker_kill
+	status 0 capstan call "@$ROOT" get
+}
+
 test_terminate_vat() {
 	local pid
 	kernel_start

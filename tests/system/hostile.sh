@@ -201,7 +201,7 @@ test_hostile_and_broker_killed() {
 }
 
 # The file system fills up: what vats write is refused, the writer is suspended and says why (V7); the kernel's own writes
-# still fit, so calls of vats that store nothing go on, over restarts too; when the writer has gone there is room again.
+# still fit, so calls of vats that store nothing go on, over restarts too; when the writer has gone there is room again. (V14)
 test_disk_full() {
 	local n vat
 	mkdir -m 755 "$T/state"

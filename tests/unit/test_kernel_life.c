@@ -537,6 +537,33 @@ static void test_illegal_in_start(void **state)
 	expect_nothing();
 }
 
+/* V15: no uid is given out twice, whoever had it; when there are no more, nothing is launched, and nothing is harmed */
+static void test_uids(void **state)
+{
+	uint32_t first;
+
+	(void)state;
+	cluster("ab");
+	first = vat_named("b")->row.uid;
+	assert_int_equal(first, world->k.uid_base + 1);
+	must(subcluster_terminate(&world->k, subcluster_of("a"), "by the test", NULL));
+	world_run();
+	world_crash();
+	world_run();
+	cluster("a");
+	assert_int_equal(vat_named("a")->row.uid, first + 1);
+	world->k.next_uid = VAT_UIDS - 1;
+	cluster("c");
+	assert_int_equal(vat_named("c")->row.uid, world->k.uid_base + VAT_UIDS - 1);
+	world->services = "[]"; /* a refusal is an answer */
+	cluster_begin("d", "");
+	world_run();
+	assert_non_null(strstr(world->request.text, "uids is used up"));
+	act("a", "set key value", NULL);
+	restart("c"); /* a uid is for life, not for an incarnation */
+	assert_int_equal(vat_named("c")->row.uid, world->k.uid_base + VAT_UIDS - 1);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -557,6 +584,7 @@ int main(void)
 	    T(test_parameters),
 	    T(test_automatic_suspension),
 	    T(test_illegal_in_start),
+	    T(test_uids),
 	};
 
 	return run_on_both("test_kernel_life", tests, ARRAY_LEN(tests));

@@ -103,7 +103,7 @@ static void test_acquitted(void **state)
 	finish();
 }
 
-/* As long as there is a suspect, all is committed before anything is tried */
+/* L3: as long as there is a suspect, all is committed before anything is tried */
 static void test_careful(void **state)
 {
 	uint64_t n;
