@@ -22,6 +22,7 @@ test_who_is_who() {
 		no_privileges "$pid"
 	done
 	[[ $(uid_of "$broker") != "$(uid_of "$fs")" ]] || fail "broker and capstan-fs share a uid"
+	# V15: a uid of its own for each vat
 	uids=
 	for vat in $(jq -r '.vats[]' <<< "$LAUNCH"); do
 		pid=$(vat_pid "$vat")

@@ -80,7 +80,7 @@ static void test_message(void **state)
 	finish();
 }
 
-/* Once it goes well it is no suspect any more; others do not make it one. */
+/* L3: once it goes well it is no suspect any more; others do not make it one. */
 static void test_acquitted(void **state)
 {
 	uint64_t seq = poison();
