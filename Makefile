@@ -25,7 +25,7 @@ ALL_LDFLAGS = $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
 # --- who links what ---------------------------------------------------------------------------------------------
 
 # The kernel's own services, besides the console.
-SERVICES := broker/arguments.c broker/timer.c broker/random.c
+SERVICES := broker/arguments.c broker/timer.c broker/random.c broker/facet.c
 
 # Shared by several programs. Only lib/reader.c and broker/store.c know LMDB.
 LIB_BASE   := lib/util.c lib/ref.c
@@ -70,7 +70,7 @@ LIBCAPSTAN_LIBS :=
 
 # The test library: several vats and a kernel in one process, so it holds both sides. Each half keeps its names to itself
 # (both have a struct vat, and functions of the same name); what remains is what the public headers declare.
-KIT_KERNEL := vatd/test/kernel.c broker/methods.c broker/upkeep.c $(LIB_CHECK) # and KERNEL, below
+KIT_KERNEL := vatd/test/kernel.c $(LIB_CHECK) # and KERNEL, below
 KIT_VATS = vatd/test/vat_test.c $(filter-out vatd/lib/main.c vatd/lib/stdio.c,$(LIBCAPSTAN))
 
 # Example and test vats: one static program per source.
@@ -129,7 +129,7 @@ KERNEL := broker/boot.c broker/kernel.c broker/loop.c broker/channel.c broker/tr
 	broker/promise.c broker/queue.c broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/collect.c broker/sweep.c \
 	broker/vat.c broker/life.c broker/aside.c broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/io.c broker/iopath.c broker/system.c broker/arrival.c broker/code.c broker/vatstore.c \
 	$(LIB_WIRE) $(LIB_JSON) $(LIB_CONFIG) $(STORE)
-KERNEL += $(SERVICES) broker/deadline.c broker/charge.c broker/underway.c
+KERNEL += $(SERVICES) broker/methods.c broker/upkeep.c broker/deadline.c broker/charge.c broker/underway.c
 KERNEL_TESTS := $(patsubst %,test_kernel_%,route promise cycle syscall life gc ahead io hostile random hosted)
 KERNEL_TESTS += test_kernel_model
 KERNEL_TESTS += test_kernel_limits test_kernel_underway

@@ -44,6 +44,7 @@ struct control_request {
 	json_t *id;			/* NULL: a notification, never answered */
 	void (*gone)(void *arg);
 	void *gone_arg;
+	struct control_local *local;	/* somebody inside asks: no connection, never gone */
 };
 
 struct request_list { struct control_request *head; size_t n; };
@@ -206,14 +207,26 @@ static void request_free(struct control_request *r)
 	free(r);
 }
 
+struct control_request *control_request_local(struct control *c, struct control_local *l)
+{
+	struct control_request *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->control = c;
+	r->local = l;
+	request_link(&c->orphans, r);
+	return r;
+}
+
 bool control_request_is_gone(const struct control_request *r)
 {
-	return !r->connection;
+	return !r->connection && !r->local;
 }
 
 void control_request_on_gone(struct control_request *r, void (*fn)(void *arg), void *arg)
 {
-	if (!r->connection) {
+	if (control_request_is_gone(r)) {
 		fn(arg);
 		return;
 	}
@@ -342,8 +355,16 @@ static void connection_error(struct connection *c, int code, const char *fmt, ..
 
 void control_error(struct control_request *r, int code, const char *name, const char *fmt, ...)
 {
+	_cleanup_free_ char *text = NULL;
 	va_list ap;
 
+	if (r->local) {
+		va_start(ap, fmt);
+		if (vasprintf(&text, fmt, ap) < 0)
+			text = NULL;
+		va_end(ap);
+		r->local->answer(r->local, NULL, name, text ? text : "out of memory");
+	}
 	if (r->connection && r->id) {
 		va_start(ap, fmt);
 		connection_put_error(r->connection, r->id, code, name, fmt, ap);
@@ -358,6 +379,11 @@ void control_reply(struct control_request *r, json_t *result)
 {
 	json_t *message;
 
+	if (r->local) {
+		r->local->answer(r->local, result, NULL, "the result could not be made");
+		request_free(r);
+		return;
+	}
 	if (!r->connection || !r->id) {
 		json_decref(result);
 		if (r->connection)

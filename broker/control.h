@@ -52,6 +52,12 @@ struct control *control_free(struct control *c);	/* unanswered requests die with
 void control_reply(struct control_request *r, json_t *result);	/* takes the reference of result */
 void control_error(struct control_request *r, int code, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));			/* name: kernel code for CONTROL_KERNEL_ERROR, else NULL */
+/*
+ * A request of somebody inside, without a connection: the answer is given to `answer` (result taken, or NULL and the error's name,
+ * which may be NULL, and text), from wherever it is made, so it may only be noted there. NULL: no memory.
+ */
+struct control_local { void (*answer)(struct control_local *l, json_t *result, const char *name, const char *text); };
+struct control_request *control_request_local(struct control *c, struct control_local *l);
 bool control_request_is_gone(const struct control_request *r);
 /*
  * Called once when the connection of an unanswered request goes away, at once if it is gone (the request must still be

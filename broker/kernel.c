@@ -2,6 +2,7 @@
 #include "kernel.h"
 
 #include "charge.h"
+#include "facet.h"
 #include "gc.h"
 #include "object.h"
 #include "promise.h"
@@ -119,7 +120,7 @@ int kernel_rollback(struct kernel *k)
 bool kernel_is_quiet(const struct kernel *k)
 {
 	return (!k->ready_first || (k->serial && k->n_in_flight)) && !k->sweeping && !k->cycling && !k->launch_work &&
-	       !k->service_work && !k->hosted_work &&
+	       !k->service_work && !k->facet_work && !k->hosted_work &&
 	       !k->settled_calls.n && !k->want_processes && !k->io_work;
 }
 
@@ -271,7 +272,7 @@ struct host_call *kernel_find_call(struct kernel *k, uint64_t number)
 	return c;
 }
 
-int kernel_tell_callers(struct kernel *k)
+static int tell_hosts(struct kernel *k)
 {
 	size_t i;
 	int r = 0;
@@ -283,6 +284,20 @@ int kernel_tell_callers(struct kernel *k)
 			r = c->settled(k, c);
 	}
 	k->settled_calls.n = 0;
+	return r;
+}
+
+/* A caller outside may be told what a method was asked for from inside, and the other way round. */
+int kernel_tell_callers(struct kernel *k)
+{
+	bool more = true;
+	int r = 0;
+
+	while (r >= 0 && more) {
+		r = tell_hosts(k);
+		if (r >= 0)
+			r = facet_answers(k, &more);
+	}
 	return r;
 }
 

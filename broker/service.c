@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "facet.h"
 #include "hosted.h"
 #include "io.h"
 #include "launch.h"
@@ -13,7 +14,8 @@
 #include "timer.h"
 #include "vat.h"
 
-static const struct service_class *const builtins[] = { &console_service, &timer_service, &random_service };
+static const struct service_class *const builtins[] = { &console_service, &timer_service, &random_service,
+						       &facet_service };
 
 /* --- which there are ------------------------------------------------------------------------------------------------- */
 
@@ -348,6 +350,7 @@ int service_sender_gone(struct kernel *k, const struct item *i)
 void service_deinit(struct kernel *k)
 {
 	timer_deinit(k);
+	facet_deinit(k);
 }
 
 int service_pump(struct kernel *k, bool *didp)
@@ -357,6 +360,8 @@ int service_pump(struct kernel *k, bool *didp)
 	int r;
 
 	r = timer_pump(k, didp);
+	if (r >= 0 && !*didp)
+		r = facet_pump(k, didp);
 	if (r < 0 || *didp || !k->service_work)
 		return r;
 	r = queue_head(k, ENDPOINT_K.bits, k->service_seq, &i);

@@ -39,7 +39,7 @@ struct service_class {
 	bool (*forget)(struct kernel *k, const struct item *item);
 };
 
-extern const struct service_class console_service, timer_service, random_service;
+extern const struct service_class console_service, timer_service, random_service, facet_service;
 
 enum { SERVICE_E_UNKNOWN = 1, SERVICE_E_NO_CALL = 2 };
 int service_find(struct kernel *k, const char *name, kref_t *refp);

@@ -31,8 +31,14 @@ struct world *world;
 
 void control_reply(struct control_request *r, json_t *result)
 {
-	char *text = json_dumps(result, JSON_COMPACT | JSON_SORT_KEYS);
+	char *text;
 
+	if (r->local) {
+		r->local->answer(r->local, result, NULL, NULL);
+		free(r);
+		return;
+	}
+	text = json_dumps(result, JSON_COMPACT | JSON_SORT_KEYS);
 	assert_false(r->answered); /* answer exactly once */
 	r->answered = true;
 	snprintf(r->text, sizeof(r->text), "%s", text);
@@ -42,16 +48,43 @@ void control_reply(struct control_request *r, json_t *result)
 
 void control_error(struct control_request *r, int code, const char *name, const char *fmt, ...)
 {
+	char why[400];
 	va_list ap;
 	int n;
 
 	(void)code;
+	if (r->local) {
+		va_start(ap, fmt);
+		vsnprintf(why, sizeof(why), fmt, ap);
+		va_end(ap);
+		r->local->answer(r->local, NULL, name, why);
+		free(r);
+		return;
+	}
 	assert_false(r->answered);
 	r->answered = true;
 	n = snprintf(r->text, sizeof(r->text), "[%s] ", name ? name : "-");
 	va_start(ap, fmt);
 	vsnprintf(r->text + n, sizeof(r->text) - n, fmt, ap);
 	va_end(ap);
+}
+
+struct control_request *control_request_local(struct control *c, struct control_local *l)
+{
+	struct control_request *r = calloc(1, sizeof(*r));
+
+	(void)c;
+	assert_non_null(r);
+	r->local = l;
+	return r;
+}
+
+/* Whoever asks stays. */
+void control_request_on_gone(struct control_request *r, void (*fn)(void *arg), void *arg)
+{
+	(void)r;
+	(void)fn;
+	(void)arg;
 }
 
 bool control_request_peer(const struct control_request *r, struct ucred *peerp)
@@ -104,13 +137,6 @@ static void programs_free(void)
 }
 
 size_t control_waiting(const struct control_server *s) { return s->waiting; }
-
-int vat_answer_watches(struct kernel *k, struct vat *v)
-{
-	(void)k;
-	(void)v;
-	return 0;
-}
 
 #define FIRST_PID 1000
 

@@ -53,6 +53,7 @@ struct control_server {
 struct control_request {
 	bool answered;
 	char text[1000];
+	struct control_local *local; /* somebody inside asked: it is freed when it is answered */
 	struct control_server *host; /* its connection; NULL: gone */
 };
 

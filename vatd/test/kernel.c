@@ -32,6 +32,7 @@ struct kit_request { struct control_request *control; bool launch; };
 struct control_request {
 	struct control_request *next;
 	struct kit_request outer;
+	struct control_local *local;	/* somebody inside asked: freed when it is answered */
 	json_t *result;		/* one of these two, once answered */
 	char *error;
 };
@@ -76,6 +77,11 @@ static void *must_have(void *p)
 
 void control_reply(struct control_request *r, json_t *result)
 {
+	if (r->local) {
+		r->local->answer(r->local, must_have(result), NULL, NULL);
+		free(r);
+		return;
+	}
 	assert(!r->result && !r->error);
 	r->result = must_have(result);
 }
@@ -85,13 +91,26 @@ void control_error(struct control_request *r, int code, const char *name, const 
 	va_list ap;
 
 	(void)code;
-	(void)name;
 	assert(!r->result && !r->error);
 	va_start(ap, fmt);
 	if (vasprintf(&r->error, fmt, ap) < 0)
 		r->error = NULL;
 	va_end(ap);
 	must_have(r->error);
+	if (r->local) {
+		r->local->answer(r->local, NULL, name, r->error);
+		free(r->error);
+		free(r);
+	}
+}
+
+struct control_request *control_request_local(struct control *c, struct control_local *l)
+{
+	struct control_request *r = must_have(calloc(1, sizeof(*r)));
+
+	(void)c;
+	r->local = l;
+	return r;
 }
 
 /* Whoever asks stays. */

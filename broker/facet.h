@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The service `kernelFacet` (S11): the methods of the control socket, for vats of system subclusters. What a method does is in
+ * methods.c and its like, which see no difference; here arguments become its parameters, and its result a value:
+ *
+ *	begin(): parameters checked ─▶ TODO ─facet_pump: the method runs─▶ ASKED ─it answers─▶ ANSWERED ─facet_answers─▶ settled, gone
+ *
+ * Methods make transactions of their own, so they run outside of begin's; they may answer from anywhere, so the answer is noted, and
+ * carried out before the round ends. Rounds end with a commit at most, so what a method did and its answer are committed
+ * together, or neither; then the call begins again.
+ */
+#ifndef CAPSTAN_FACET_H
+#define CAPSTAN_FACET_H
+
+#include "kernel.h"
+
+int facet_pump(struct kernel *k, bool *didp);	/* run one method; *didp */
+int facet_answers(struct kernel *k, bool *didp);	/* carry out what was answered */
+void facet_deinit(struct kernel *k);		/* before the control socket's */
+
+#endif
