@@ -127,7 +127,7 @@ static int step(struct kernel *k, bool *morep)
 		r = collect_pump(k);
 	if (r >= 0)
 		r = kernel_tell_callers(k);
-	*morep = services || sweeps || circles || k->launch_work || k->hosted_work;
+	*morep = services || sweeps || circles || k->launch_work || k->hosted_work || k->service_work;
 	return r;
 }
 

@@ -56,7 +56,10 @@ void control_error(struct control_request *r, int code, const char *name, const 
  * A request of somebody inside, without a connection: the answer is given to `answer` (result taken, or NULL and the error's name,
  * which may be NULL, and text), from wherever it is made, so it may only be noted there. NULL: no memory.
  */
-struct control_local { void (*answer)(struct control_local *l, json_t *result, const char *name, const char *text); };
+struct control_local {
+	void (*answer)(struct control_local *l, json_t *result, const char *name, const char *text);
+	void *ctx;
+};
 struct control_request *control_request_local(struct control *c, struct control_local *l);
 bool control_request_is_gone(const struct control_request *r);
 /*

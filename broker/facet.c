@@ -1,50 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "facet.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 
 #include "../lib/jtext.h"
 #include "arguments.h"
+#include "aside.h"
 #include "launch.h"
 #include "methods.h"
 #include "promise.h"
 #include "router.h"
+#include "underway.h"
 
-#define PARAMS_MAX	3u
-
-enum facet_state { FACET_TODO, FACET_ASKED, FACET_ANSWERED };
+#define PARAMS_MAX	2u
 
 struct facet_call {
-	struct facet_call *next;
+	UT_hash_handle hh;		/* by seq, until it is settled */
+	struct facet_call *next;	/* TODO or ANSWERED */
 	struct control_local local;
 	uint64_t seq;
-	enum facet_state state;
+	enum { TODO, ASKED, ANSWERED } state;
 	const struct control_method *method;
+	const char *name;
 	json_t *params;
-	json_t *result;		/* ANSWERED; NULL: an error */
+	json_t *result;			/* ANSWERED; NULL: an error */
 	char *code, *text;
 };
 
-/* What there is, and the names of the parameters; one that begins with @ is a reference. A further method is a line. */
-static const struct facet_method { const char *name; const char *params[PARAMS_MAX]; } offered[] = {
-	{ "getStatus", { NULL } },
-	{ "launchSubcluster", { "config" } },
-	{ "terminateSubcluster", { "id" } },
-	{ "terminateVat", { "id" } },
-	{ "restartVat", { "id" } },
-	{ "suspendVat", { "id" } },
-	{ "resumeVat", { "id" } },
-	{ "pingVat", { "id" } },
-	{ "revoke", { "@kref" } },
-	{ "isRevoked", { "@kref" } },
-	{ "revokeVat", { "id" } },
-	{ "holds", { NULL } },
-	{ "pin", { "@kref" } },
-	{ "unpin", { "@kref" } },
-	{ "reapVats", { "id" } },
-	{ "collectGarbage", { NULL } },
-	{ "listServices", { NULL } },
-	{ "getLog", { "id", "after" } },
+struct call_list { struct facet_call *first, *last; };
+
+struct facet {
+	struct facet_call *calls;
+	struct call_list todo, answered;
+};
+
+/*
+ * What there is, and the names of the parameters; one that begins with @ is a reference. A further method is a line. Not offered: what
+ * needs a connection (registerService), and what ends the one who asks together with everybody (terminateAllVats, shutdown).
+ */
+static const struct facet_method { const char *name, *params[PARAMS_MAX], *control; } offered[] = {
+	{ "getStatus", { NULL }, NULL },
+	{ "listSubclusters", { NULL }, NULL },
+	{ "launchSubcluster", { "config" }, NULL },
+	{ "terminateSubcluster", { "id" }, NULL },
+	{ "terminateVat", { "id" }, NULL },
+	{ "restartVat", { "id" }, NULL },
+	{ "suspendVat", { "id" }, NULL },
+	{ "resumeVat", { "id" }, NULL },
+	{ "pingVat", { "id" }, NULL },
+	{ "getLog", { "id", "after" }, NULL },
+	{ "revoke", { "@kref" }, NULL },
+	{ "isRevoked", { "@kref" }, NULL },
+	{ "revokeVat", { "id" }, NULL },
+	{ "holds", { NULL }, NULL },
+	{ "release", { "@kref" }, NULL },
+	{ "pin", { "@kref" }, NULL },
+	{ "unpin", { "@kref" }, NULL },
+	{ "reapVats", { "id", "all" }, NULL },
+	{ "collectGarbage", { NULL }, NULL },
+	{ "listServices", { NULL }, NULL },
+	{ "aside", { NULL }, NULL },
+	{ "dropAside", { "drop" }, "aside" },
 };
 
 /* --- arguments ------------------------------------------------------------------------------------------------------ */
@@ -61,7 +78,8 @@ static int copy_slots(const struct capdata *c, uint64_t **slotsp)
 }
 
 /* A vat names objects by holding them, never by their text. */
-static int add_reference(struct kernel *k, const struct service_call *c, const json_t *args, size_t i, const char *name, json_t *params)
+static int add_reference(struct kernel *k, const struct service_call *c, const json_t *args, size_t i, const char *name,
+			 json_t *params)
 {
 	char text[REF_TEXT_MAX];
 	kref_t ref;
@@ -72,7 +90,8 @@ static int add_reference(struct kernel *k, const struct service_call *c, const j
 	return json_object_set_new(params, name, json_string(kref_format(ref, text))) ? error_origin(ENOMEM) : 0;
 }
 
-static int add_value(struct kernel *k, const struct service_call *c, const json_t *args, size_t i, const char *name, json_t *params)
+static int add_value(struct kernel *k, const struct service_call *c, const json_t *args, size_t i, const char *name,
+		     json_t *params)
 {
 	const json_t *arg = json_array_get(args, i);
 	_cleanup_free_ uint64_t *slots = NULL;
@@ -99,7 +118,8 @@ static int add_value(struct kernel *k, const struct service_call *c, const json_
 	return r;
 }
 
-static int read_params(struct kernel *k, const struct service_call *c, const struct facet_method *m, const json_t *args, json_t *params)
+static int read_params(struct kernel *k, const struct service_call *c, const struct facet_method *m, const json_t *args,
+		       json_t *params)
 {
 	size_t i;
 	int r = 0;
@@ -112,19 +132,20 @@ static int read_params(struct kernel *k, const struct service_call *c, const str
 	return r;
 }
 
-/* --- beginning -------------------------------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------------------------------ */
 
 static struct facet_call *find_call(struct kernel *k, uint64_t seq)
 {
-	struct facet_call *f = k->facet_calls;
+	struct facet_call *f = NULL;
 
-	while (f && f->seq != seq)
-		f = f->next;
+	if (k->facet)
+		HASH_FIND(hh, k->facet->calls, &seq, sizeof(seq), f);
 	return f;
 }
 
-static void call_free(struct facet_call *f)
+static void call_remove(struct kernel *k, struct facet_call *f)
 {
+	HASH_DEL(k->facet->calls, f);
 	json_decref(f->params);
 	json_decref(f->result);
 	free(f->code);
@@ -132,22 +153,35 @@ static void call_free(struct facet_call *f)
 	free(f);
 }
 
-static void call_remove(struct kernel *k, struct facet_call *f)
+static void list_put(struct call_list *l, struct facet_call *f)
 {
-	struct facet_call **p = &k->facet_calls;
+	f->next = NULL;
+	if (l->last)
+		l->last->next = f;
+	else
+		l->first = f;
+	l->last = f;
+}
 
-	while (*p != f)
-		p = &(*p)->next;
-	*p = f->next;
-	call_free(f);
+static struct facet_call *list_take(struct call_list *l)
+{
+	struct facet_call *f = l->first;
+
+	if (!f)
+		return NULL;
+	l->first = f->next;
+	if (!l->first)
+		l->last = NULL;
+	return f;
 }
 
 static void on_answer(struct control_local *l, json_t *result, const char *code, const char *text)
 {
 	struct facet_call *f = container_of(l, struct facet_call, local);
 
-	f->state = FACET_ANSWERED;
+	f->state = ANSWERED;
 	f->result = result;
+	list_put(&((struct facet *)l->ctx)->answered, f);
 	if (result)
 		return;
 	f->code = code ? strdup(code) : NULL;	/* without memory the sentence is shorter, that is all */
@@ -158,35 +192,54 @@ static const struct control_method *method_named(const char *name)
 {
 	const struct control_method *m = kernel_methods;
 
-	while (m->name && strcmp(m->name, name))
+	while (strcmp(m->name, name))
 		m++;
 	return m;
 }
 
-static int add_call(struct kernel *k, const struct service_call *c, json_t *params)
+static int add_call(struct kernel *k, const struct service_call *c, const struct facet_method *m, json_t *params)
 {
-	struct facet_call **p = &k->facet_calls, *f = calloc(1, sizeof(*f));
+	struct facet_call *f = calloc(1, sizeof(*f));
 
-	if (!f)
+	if (!k->facet)
+		k->facet = calloc(1, sizeof(*k->facet));
+	if (!f || !k->facet) {
+		free(f);
 		return error_origin(ENOMEM);
-	*f = (struct facet_call){ .seq = c->item->seq, .local = { on_answer }, .method = method_named(c->method),
-				  .params = json_incref(params) };
-	while (*p)
-		p = &(*p)->next;
-	*p = f;
+	}
+	f->local = (struct control_local){ on_answer, k->facet };
+	f->seq = c->item->seq;
+	f->name = m->name;
+	f->method = method_named(m->control ? m->control : m->name);
+	f->params = json_incref(params);
+	HASH_ADD(hh, k->facet->calls, seq, sizeof(f->seq), f);
+	list_put(&k->facet->todo, f);
 	k->facet_work = true;
 	return SERVICE_LATER;
 }
 
-/*
- * queueMessage(target, method, args): the caller's own message, sent on as it is: whoever it reaches answers the call. The body is
- * cut, not read and written, so that every value comes through.
- */
-static int send_on(struct kernel *k, const struct service_call *c, const json_t *args)
+/* --- messages ---------------------------------------------------------------------------------------------------------- */
+
+/* Whoever it reaches answers the call: sender and result are those of the call. */
+static int send_on(struct kernel *k, const struct service_call *c, kref_t target, const void *body, size_t len, const struct capdata *from)
 {
-	const char *text = (const char *)c->methargs.body, *end = text + c->methargs.body_len, *target, *method, *list;
 	_cleanup_(item_deinit) struct item i = ITEM_INIT;
 	_cleanup_free_ uint64_t *slots = NULL;
+	int r = copy_slots(from, &slots);
+
+	if (r >= 0)
+		r = item_host_message(&i, target, body, len, slots, from->n_slots);
+	if (r < 0)
+		return r;
+	i.row.sender = c->item->row.sender;
+	i.row.result = c->item->row.result;
+	return router_send(k, &i);
+}
+
+/* queueMessage(target, method, args): the body is cut, not read and written, so that every value comes through. */
+static int queue_message(struct kernel *k, const struct service_call *c, const json_t *args)
+{
+	const char *text = (const char *)c->methargs.body, *end = text + c->methargs.body_len, *target, *method, *list;
 	struct jtext body = JTEXT_INIT;
 	enum smallcaps_kind kind;
 	kref_t ref;
@@ -210,44 +263,73 @@ static int send_on(struct kernel *k, const struct service_call *c, const json_t 
 	jtext_char(&body, ',');
 	jtext_put(&body, list, (size_t)(jtext_skip(list, end) - list));
 	jtext_char(&body, ']');
-	r = body.failed ? error_origin(ENOMEM) : copy_slots(&c->methargs, &slots);
-	if (r >= 0)
-		r = item_host_message(&i, ref, body.data, body.len, slots, c->methargs.n_slots);
+	r = body.failed ? error_origin(ENOMEM) : send_on(k, c, ref, body.data, body.len, &c->methargs);
 	jtext_deinit(&body);
-	i.row.sender = ENDPOINT_K.bits;
-	i.row.result = c->item->row.result;
-	return r < 0 ? r : router_send(k, &i);
+	return r;
+}
+
+/* sendAside(id): what was set aside, as a new message whose result is that of the call. It stays until it is dropped. */
+static int send_aside(struct kernel *k, const struct service_call *c, const json_t *args)
+{
+	struct aside a;
+	double id;
+	kref_t lost;
+	int r;
+
+	r = arguments_number(k, c, args, 0, "the id of a message, as `aside` lists it", 0, 9007199254740992.0, &id);
+	if (r)
+		return r < 0 ? r : SERVICE_DONE;
+	r = id == (double)(uint64_t)id ? aside_find(k, (uint64_t)id, &a) : ASIDE_E_UNKNOWN;
+	if (r == ASIDE_E_UNKNOWN)
+		return service_reject(k, c->item, "Error", "[ASIDE_UNKNOWN] no message with that id was set aside");
+	if (r == 0)
+		r = aside_lost(k, &a, &lost);
+	if (r < 0)
+		return r;
+	if (!kref_is_none(lost))
+		return service_reject(k, c->item, "Error", "[OBJECT_DELETED] nothing reaches a reference that it names any more");
+	return send_on(k, c, (kref_t){ a.row.target }, a.methargs.body, a.methargs.body_len, &a.methargs);
+}
+
+/* --- beginning --------------------------------------------------------------------------------------------------------- */
+
+static const struct facet_method *facet_method(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(offered); i++)
+		if (!strcmp(offered[i].name, name))
+			return &offered[i];
+	return NULL;
+}
+
+static int ask(struct kernel *k, const struct service_call *c, const json_t *args)
+{
+	const struct facet_method *m = facet_method(c->method);
+	json_t *params = json_object();
+	int r;
+
+	if (!params)
+		return error_origin(ENOMEM);
+	r = read_params(k, c, m, args, params);
+	if (r == 0)
+		r = add_call(k, c, m, params);
+	else if (r > 0)
+		r = SERVICE_DONE;
+	json_decref(params);
+	return r;
 }
 
 static int begin(struct kernel *k, const struct service_call *c)
 {
-	const struct facet_method *m = NULL;
-	json_t *args, *params;
-	size_t i;
-	int r;
+	static const struct service_method messages[] = { { "queueMessage", queue_message }, { "sendAside", send_aside } };
+	const struct service_method method = { c->method, ask };
 
-	for (i = 0; i < ARRAY_LEN(offered); i++)
-		if (!strcmp(offered[i].name, c->method))
-			m = &offered[i];
-	if (!m && strcmp(c->method, "queueMessage"))
-		return arguments_refuse(k, c, "no such method; they are those of the control socket that docs/SERVICES names");
-	r = smallcaps_args(c->methargs.body, c->methargs.body_len, &args);
-	if (r)
-		return r < 0 ? r : arguments_refuse(k, c, "the arguments are not an array of smallcaps values");
-	params = json_object();
-	if (!m)
-		r = send_on(k, c, args);
-	else if (!params)
-		r = error_origin(ENOMEM);
-	else
-		r = read_params(k, c, m, args, params);
-	if (m && r == 0)
-		r = add_call(k, c, params);
-	else if (r > 0)
-		r = SERVICE_DONE;
-	json_decref(params);
-	json_decref(args);
-	return r;
+	if (facet_method(c->method))
+		return arguments_dispatch(k, c, &method, 1);
+	if (strcmp(c->method, messages[0].name) && strcmp(c->method, messages[1].name))
+		return arguments_refuse(k, c, "no such method");
+	return arguments_dispatch(k, c, messages, ARRAY_LEN(messages));
 }
 
 /* What has not run yet is carried out first: it was sent. */
@@ -255,37 +337,65 @@ static bool forget(struct kernel *k, const struct item *i)
 {
 	struct facet_call *f = find_call(k, i->seq);
 
-	return f && f->state != FACET_TODO;
+	return f && f->state != TODO;
+}
+
+static int run(struct kernel *k, struct facet_call *f, const struct item *i)
+{
+	struct control_request *request;
+	uint64_t seq = f->seq;
+	int r;
+
+	r = underway_begin(k, UNDERWAY_ANSWER, 0, seq);
+	if (r < 0)
+		return r;
+	underway_fault(k, "answer", i->raw, i->len);
+	request = control_request_local(k->control, &f->local);
+	if (!request)
+		return error_origin(ENOMEM);
+	f->state = ASKED;
+	r = f->method->handle(k, request, f->params, NULL, 0);
+	if (r >= 0)
+		r = facet_answers(k);
+	if (r < 0)
+		return r;
+	underway_acquit(k, UNDERWAY_ANSWER, 0, seq);
+	underway_end(k);
+	return 0;
 }
 
 int facet_pump(struct kernel *k, bool *didp)
 {
-	struct control_request *request;
-	struct facet_call *f = k->facet_calls;
+	_cleanup_(item_deinit) struct item i = ITEM_INIT;
+	struct facet_call *f = k->facet_work ? list_take(&k->facet->todo) : NULL;
+	int r;
 
-	*didp = false;
-	while (k->facet_work && f && f->state != FACET_TODO)
-		f = f->next;
-	if (!k->facet_work || !f) {
-		k->facet_work = false;
+	*didp = k->facet_work = f;
+	if (!f)
 		return 0;
-	}
-	*didp = true;
-	f->state = FACET_ASKED;
-	request = control_request_local(k->control, &f->local);
-	if (!request)
-		return error_origin(ENOMEM);
-	return f->method->handle(k, request, f->params, NULL, 0);
+	r = queue_get(k, ENDPOINT_K.bits, f->seq, &i);
+	if (r == 0)
+		return run(k, f, &i);
+	call_remove(k, f);
+	return r < 0 ? r : 0;
 }
 
 /* --- answers ---------------------------------------------------------------------------------------------------------- */
 
-/* Members of results under these names are references, for which the vat gets the reference itself; never text of anybody's. */
-static const struct { const char *name, *shown; } references[] = { { "kref", "kref" }, { "rootKref", "root" } };
+/*
+ * A reference under one of these names of a result is text for who is outside; a vat gets the reference itself, under a name for that. Never
+ * text: a vat could do nothing with it. `lost` cannot be given to anybody.
+ */
+static const struct { const char *name, *shown; } references[] = {
+	{ "kref", "kref" }, { "rootKref", "root" }, { "target", "target" }, { "lost", NULL },
+};
 
 static int to_value(struct kernel *k, const json_t *json, json_t **out);
 
-/* {"body","slots"}: a promise that is settled so. Nothing of the value is lost or read as anything else. */
+/*
+ * {"body","slots"}: a promise that is settled so, for what a vat answered is any value, or none that anybody could read. What it names is
+ * held by the subcluster, unless that has ended already.
+ */
 static int make_promise(struct kernel *k, const json_t *json, json_t **out)
 {
 	const json_t *body = json_object_get(json, "body"), *list = json_object_get(json, "slots");
@@ -294,24 +404,26 @@ static int make_promise(struct kernel *k, const json_t *json, json_t **out)
 				   .slots = slots, .n_slots = json_array_size(list) };
 	struct item i = ITEM_INIT;
 	char text[REF_TEXT_MAX];
+	bool usable = true;
 	kref_t promise, ref;
 	size_t n;
-	int r;
+	int r = slots ? promise_new(k, &promise) : error_origin(ENOMEM);
 
-	if (!slots)
-		return error_origin(ENOMEM);
-	for (n = 0; n < value.n_slots; n++) {
+	for (n = 0; r >= 0 && usable && n < value.n_slots; n++) {
 		const json_t *slot = json_array_get(list, n);
 
 		if (!kref_parse(json_string_value(slot), json_string_length(slot), &ref))
-			return kernel_corrupt("facet: a value without its references");
+			return kernel_corrupt("kernelFacet: a value without its references");
 		slots[n] = ref.bits;
+		r = kref_is_usable(k, ref, &usable);
 	}
-	r = promise_new(k, &promise);
 	if (r < 0)
 		return r;
 	i.row.result = promise.bits;
-	r = service_settle(k, &i, json_is_true(json_object_get(json, "rejected")), &value);
+	if (usable)
+		r = service_settle(k, &i, json_is_true(json_object_get(json, "rejected")), &value);
+	else
+		r = service_refuse(k, &i, CODE_OBJECT_DELETED, "nothing reaches what the answer names any more");
 	if (r < 0)
 		return r;
 	*out = json_pack("{ss}", "@", kref_format(promise, text));
@@ -319,32 +431,37 @@ static int make_promise(struct kernel *k, const json_t *json, json_t **out)
 }
 
 /* A reference that is not alive any more is null. */
-static int make_reference(struct kernel *k, const json_t *text, json_t **out)
+static int make_reference(struct kernel *k, kref_t ref, json_t **out)
 {
-	bool usable = false;
-	kref_t ref;
-	int r = 0;
+	char text[REF_TEXT_MAX];
+	bool usable;
+	int r = kref_is_usable(k, ref, &usable);
 
-	if (json_is_string(text) && kref_parse(json_string_value(text), json_string_length(text), &ref))
-		r = kref_is_usable(k, ref, &usable);
 	if (r < 0)
 		return r;
-	*out = usable ? json_pack("{ss}", "@", json_string_value(text)) : json_null();
+	*out = usable ? json_pack("{ss}", "@", kref_format(ref, text)) : json_null();
 	return *out ? 0 : error_origin(ENOMEM);
 }
 
 static int member_to_value(struct kernel *k, const char *name, const json_t *value, json_t *out)
 {
 	json_t *made = NULL;
+	kref_t ref;
 	size_t i;
 	int r;
 
 	for (i = 0; i < ARRAY_LEN(references) && strcmp(name, references[i].name); i++)
 		;
-	r = i < ARRAY_LEN(references) && json_is_string(value) ? make_reference(k, value, &made) : to_value(k, value, &made);
-	if (r < 0)
+	if (i < ARRAY_LEN(references) && json_is_string(value) &&
+	    kref_parse(json_string_value(value), json_string_length(value), &ref)) {
+		name = references[i].shown;
+		r = name ? make_reference(k, ref, &made) : 0;
+	} else {
+		r = to_value(k, value, &made);
+	}
+	if (r < 0 || !name)
 		return r;
-	return json_object_set_new(out, i < ARRAY_LEN(references) ? references[i].shown : name, made) ? error_origin(ENOMEM) : 0;
+	return json_object_set_new(out, name, made) ? error_origin(ENOMEM) : 0;
 }
 
 /* Results are the kernel's own, and shallow. */
@@ -381,13 +498,41 @@ static int to_value(struct kernel *k, const json_t *json, json_t **out)
 	return r < 0 ? r : 0;
 }
 
+/* Sentences name references by their text. */
+static char *without_references(const char *text)
+{
+	struct jtext out = JTEXT_INIT;
+	const char *p, *end;
+
+	for (p = text; *p; p = end) {
+		end = p + 1;
+		if (p[0] == 'k' && (p[1] == 'o' || p[1] == 'p') && (p == text || !isalnum((unsigned char)p[-1])))
+			end = p + 2 + strspn(p + 2, "0123456789");
+		if (end > p + 2 && !isalnum((unsigned char)*end))
+			jtext_put(&out, "the reference", strlen("the reference"));
+		else
+			jtext_put(&out, p, (size_t)(end - p));
+	}
+	jtext_char(&out, '\0');
+	if (out.failed) {
+		jtext_deinit(&out);
+		return NULL;
+	}
+	return out.data;
+}
+
 static int settle_error(struct kernel *k, const struct item *i, const struct facet_call *f)
 {
-	_cleanup_free_ char *message = NULL;
+	_cleanup_free_ char *message = NULL, *text = without_references(f->text ? f->text : "");
+	int n;
 
-	if (asprintf(&message, "%s%s%s%s", f->code ? "[" : "", f->code ? f->code : "", f->code ? "] " : "", f->text ? f->text : "") < 0)
+	if (!text)
 		return error_origin(ENOMEM);
-	return service_reject(k, i, f->code ? "Error" : "TypeError", message);
+	if (f->code)
+		n = asprintf(&message, "[%s] %s", f->code, text);
+	else
+		n = asprintf(&message, "kernelFacet.%s: %s", f->name, text);
+	return n < 0 ? error_origin(ENOMEM) : service_reject(k, i, f->code ? "Error" : "TypeError", message);
 }
 
 static int settle_result(struct kernel *k, const struct item *i, const json_t *result)
@@ -426,17 +571,12 @@ static int end_call(struct kernel *k, const struct facet_call *f)
 	return r < 0 ? r : kernel_release(k);
 }
 
-int facet_answers(struct kernel *k, bool *didp)
+int facet_answers(struct kernel *k)
 {
-	struct facet_call *f, *next;
+	struct facet_call *f;
 	int r = 0;
 
-	*didp = false;
-	for (f = k->facet_calls; r >= 0 && f; f = next) {
-		next = f->next;
-		if (f->state != FACET_ANSWERED)
-			continue;
-		*didp = true;
+	while (r >= 0 && k->facet && (f = list_take(&k->facet->answered))) {
 		r = end_call(k, f);
 		call_remove(k, f);
 	}
@@ -445,8 +585,10 @@ int facet_answers(struct kernel *k, bool *didp)
 
 void facet_deinit(struct kernel *k)
 {
-	while (k->facet_calls)
-		call_remove(k, k->facet_calls);
+	while (k->facet && k->facet->calls)
+		call_remove(k, k->facet->calls);
+	free(k->facet);
+	k->facet = NULL;
 }
 
 const struct service_class facet_service = { .name = "kernelFacet", .flags = SERVICE_F_SYSTEM_ONLY, .begin = begin, .forget = forget };

@@ -272,32 +272,21 @@ struct host_call *kernel_find_call(struct kernel *k, uint64_t number)
 	return c;
 }
 
-static int tell_hosts(struct kernel *k)
+int kernel_tell_callers(struct kernel *k)
 {
+	int r = facet_answers(k);
 	size_t i;
-	int r = 0;
 
+	/* What one is told may be the answer that another waits for (facet.h). */
 	for (i = 0; r >= 0 && i < k->settled_calls.n; i++) {
 		struct host_call *c = kernel_find_call(k, k->settled_calls.v[i]);
 
 		if (c)
 			r = c->settled(k, c);
+		if (r >= 0)
+			r = facet_answers(k);
 	}
 	k->settled_calls.n = 0;
-	return r;
-}
-
-/* A caller outside may be told what a method was asked for from inside, and the other way round. */
-int kernel_tell_callers(struct kernel *k)
-{
-	bool more = true;
-	int r = 0;
-
-	while (r >= 0 && more) {
-		r = tell_hosts(k);
-		if (r >= 0)
-			r = facet_answers(k, &more);
-	}
 	return r;
 }
 

@@ -33,7 +33,7 @@ struct underway_page;
 struct io;
 struct system_state;
 struct timers;
-struct facet_call;
+struct facet;
 
 /* A growing list of 64-bit numbers. */
 struct u64_list { uint64_t *v; size_t n, size; };
@@ -103,7 +103,7 @@ struct kernel {
 	struct hosted_peer *hosted_peers;
 	struct hosted_call *hosted_calls, *hosted_lost;	/* uthash by seq; those that are to be rejected */
 	bool hosted_work;		/* hosted_pump has something to do */
-	struct facet_call *facet_calls;	/* facet.c: calls that run a method, in their order */
+	struct facet *facet;		/* facet.c: those of its calls that run a method; NULL: none yet */
 	bool facet_work;		/* some have not begun to */
 	struct timers *timers;		/* timer.c: those of them that wait for their time; NULL: none yet */
 	struct settle_task *settle_first, *settle_last; /* promise.c: the worklist */
@@ -161,7 +161,7 @@ bool kernel_is_quiet(const struct kernel *k);
 int kernel_subscribe_host(struct kernel *k, struct host_call *c);
 int kernel_unsubscribe_host(struct kernel *k, struct host_call *c);
 struct host_call *kernel_find_call(struct kernel *k, uint64_t number);
-int kernel_tell_callers(struct kernel *k);	/* of what methods answered calls of kernelFacet, and of the host calls whose promise settled in this round */
+int kernel_tell_callers(struct kernel *k);	/* whose promise settled in this round, or whose method answered */
 
 /* Holds: one row each; counts move with it. */
 int kernel_hold(struct kernel *k, kref_t ref, enum hold_kind kind, uint64_t owner, int64_t delta);

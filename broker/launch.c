@@ -6,6 +6,7 @@
 #include "../lib/smallcaps.h"
 #include "clist.h"
 #include "cycle.h"
+#include "facet.h"
 #include "io.h"
 #include "object.h"
 #include "promise.h"
@@ -913,7 +914,7 @@ int launch_pump(struct kernel *k)
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return facet_answers(k);	/* one of its calls may have asked for the end */
 }
 
 int subcluster_next(struct kernel *k, uint64_t *numberp, struct row_subcluster *rowp)

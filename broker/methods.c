@@ -130,7 +130,7 @@ static json_t *subcluster_json(struct kernel *k, uint64_t number, const struct r
 			 sub_status_names[row->status], "bootstrap", bootstrap, "rootKref", kref_format((kref_t){ row->root }, root), "vats", vats);
 }
 
-static int list_subclusters(struct kernel *k, json_t *out)
+static int collect_subclusters(struct kernel *k, json_t *out)
 {
 	struct row_subcluster row;
 	uint64_t number = 0;
@@ -142,6 +142,19 @@ static int list_subclusters(struct kernel *k, json_t *out)
 			return r < 0 ? r : 0;
 		json_array_append_new(out, subcluster_json(k, number, &row));
 	}
+}
+
+static int list_subclusters(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	json_t *list = json_array();
+	int e = collect_subclusters(ctx, list);
+
+	(void)params; (void)fds; (void)n_fds;
+	if (e >= 0)
+		control_reply(r, json_pack("{so}", "subclusters", list));
+	else
+		json_decref(list);
+	return e;
 }
 
 static int count_rows(struct kernel *k, enum table t, json_int_t *np)
@@ -168,7 +181,7 @@ static int get_status(void *ctx, struct control_request *r, json_t *params, int 
 	int e;
 
 	(void)params; (void)fds; (void)n_fds;
-	e = list_subclusters(k, subclusters);
+	e = collect_subclusters(k, subclusters);
 	HASH_ITER(hh, k->vats, v, tmp)
 		json_array_append_new(vats, vat_json(v));
 	if (e >= 0)
@@ -230,7 +243,11 @@ static int launch_subcluster(void *ctx, struct control_request *r, json_t *param
 	e = config_parse(json, &config, error);
 	if (e == 0)
 		e = config_paths(config, &paths);
-	if (e == 0 && !paths_match(&paths, given, n_fds)) {
+	if (e == 0 && !given && paths.n) {
+		snprintf(error, sizeof(error), "config: %.120s is a path, and no open file came with it; name a program or file that "
+			 "was launched before by \"sha256:\" and its hash", paths.paths[0]);
+		e = CONFIG_E_INVALID;
+	} else if (e == 0 && !paths_match(&paths, given, n_fds)) {
 		snprintf(error, sizeof(error), "paths: expected the %zu paths of the config in their order, and an open file for each",
 			 paths.n);
 		e = CONFIG_E_INVALID;
@@ -911,6 +928,7 @@ int vat_answer_watches(struct kernel *k, struct vat *v)
 
 const struct control_method kernel_methods[] = {
 	{ "getStatus", get_status },
+	{ "listSubclusters", list_subclusters },
 	{ "launchSubcluster", launch_subcluster },
 	{ "terminateSubcluster", terminate_subcluster },
 	{ "terminateVat", terminate_vat },

@@ -7,6 +7,7 @@
 #include "../lib/omap.h"
 #include "arguments.h"
 #include "router.h"
+#include "underway.h"
 
 #define MS_MAX	9007199254740992.0	/* what goes beyond is as good as never */
 #define NEVER	UINT64_MAX
@@ -337,14 +338,23 @@ static int fire(struct kernel *k, uint64_t seq)
 	r = queue_get(k, ENDPOINT_K.bits, seq, &i);
 	if (r)
 		return r < 0 ? r : kernel_corrupt("timer: call %" PRIu64 " is not in the queue", seq);
-	r = kernel_savepoint(k);
+	r = underway_begin(k, UNDERWAY_ANSWER, 0, seq);
+	underway_fault(k, "answer", i.raw, i.len);
+	if (r >= 0)
+		r = kernel_savepoint(k);
 	if (r >= 0 && w.handler)
 		r = send_wake(k, &i, (kref_t){ w.handler }, now_ms);
 	else if (r >= 0)
 		r = settle_number(k, &i, now_ms);
 	if (r >= 0)
 		r = service_end(k, &i);
-	return r < 0 ? r : kernel_release(k);
+	if (r >= 0)
+		r = kernel_release(k);
+	if (r < 0)
+		return r;
+	underway_acquit(k, UNDERWAY_ANSWER, 0, seq);
+	underway_end(k);
+	return 0;
 }
 
 int timer_pump(struct kernel *k, bool *didp)

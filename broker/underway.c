@@ -236,6 +236,7 @@ static int judge_one(struct kernel *k, struct underway *s)
 		r = judge_delivery(k, &u);
 		break;
 	case UNDERWAY_SERVICE:
+	case UNDERWAY_ANSWER:
 		r = judge_service(k, &u);
 		break;
 	case UNDERWAY_SWEEP:

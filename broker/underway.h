@@ -22,6 +22,7 @@ enum underway_kind {
 	UNDERWAY_DELIVERY,	/* of `vat`; item: crank_killer(), 0 before it is known and for frames outside of cranks */
 	UNDERWAY_SERVICE,	/* item: the number of the call in the queue of `k` */
 	UNDERWAY_SWEEP,		/* of `vat` */
+	UNDERWAY_ANSWER,	/* item: the number of a call that waited in the queue of `k` and is carried out */
 	UNDERWAY_N
 };
 struct underway { uint32_t kind, n_deaths; uint64_t vat, item; };

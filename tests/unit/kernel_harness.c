@@ -29,13 +29,44 @@ struct world *world;
 
 /* --- the control socket, played ------------------------------------------------------------------------- */
 
+/* Somebody inside asked: the request is the world's until it is answered. */
+static void answer_local(struct control_request *r, json_t *result, const char *name, const char *text)
+{
+	struct control_request **p;
+
+	for (p = &world->locals; *p != r; p = &(*p)->next)
+		assert_non_null(*p);
+	*p = r->next;
+	r->local->answer(r->local, result, name, text);
+	free(r);
+}
+
+struct control_request *control_request_local(struct control *c, struct control_local *l)
+{
+	struct control_request *r = calloc(1, sizeof(*r));
+
+	(void)c;
+	assert_non_null(r);
+	*r = (struct control_request){.local = l, .next = world->locals};
+	return world->locals = r;
+}
+
+static void locals_free(void)
+{
+	struct control_request *r;
+
+	while ((r = world->locals)) {
+		world->locals = r->next;
+		free(r);
+	}
+}
+
 void control_reply(struct control_request *r, json_t *result)
 {
 	char *text;
 
 	if (r->local) {
-		r->local->answer(r->local, result, NULL, NULL);
-		free(r);
+		answer_local(r, result, NULL, NULL);
 		return;
 	}
 	text = json_dumps(result, JSON_COMPACT | JSON_SORT_KEYS);
@@ -57,8 +88,7 @@ void control_error(struct control_request *r, int code, const char *name, const 
 		va_start(ap, fmt);
 		vsnprintf(why, sizeof(why), fmt, ap);
 		va_end(ap);
-		r->local->answer(r->local, NULL, name, why);
-		free(r);
+		answer_local(r, NULL, name, why);
 		return;
 	}
 	assert_false(r->answered);
@@ -67,16 +97,6 @@ void control_error(struct control_request *r, int code, const char *name, const 
 	va_start(ap, fmt);
 	vsnprintf(r->text + n, sizeof(r->text) - n, fmt, ap);
 	va_end(ap);
-}
-
-struct control_request *control_request_local(struct control *c, struct control_local *l)
-{
-	struct control_request *r = calloc(1, sizeof(*r));
-
-	(void)c;
-	assert_non_null(r);
-	r->local = l;
-	return r;
 }
 
 /* Whoever asks stays. */
@@ -244,7 +264,8 @@ static bool is_quiet(void)
 	struct kernel *k = &world->k;
 	struct vat *v, *tmp;
 
-	if (k->ready_first || k->sweeping || k->cycling || k->launch_work || k->hosted_work || k->settled_calls.n || k->io_work)
+	if (k->ready_first || k->sweeping || k->cycling || k->launch_work || k->hosted_work ||
+	    k->service_work || k->settled_calls.n || k->io_work)
 		return false;
 	HASH_ITER(hh, k->vats, v, tmp)
 	{
@@ -359,6 +380,7 @@ static void close_kernel(void)
 	for (i = 0; i < k->n_effects; i++)
 		free(k->effects[i].arg);
 	free(k->effects);
+	locals_free();
 }
 
 void world_open(const char *dir, enum store_kind kind)

@@ -54,6 +54,7 @@ struct control_request {
 	bool answered;
 	char text[1000];
 	struct control_local *local; /* somebody inside asked: it is freed when it is answered */
+	struct control_request *next;
 	struct control_server *host; /* its connection; NULL: gone */
 };
 
@@ -68,6 +69,7 @@ struct world {
 	struct control_request request; /* of the last launch or termination */
 	struct u64_list host_settled;   /* krefs of host calls that settled, in order */
 	struct control_server *programs;
+	struct control_request *locals; /* not answered yet */
 	const char *services;           /* JSON: what the next cluster asks for; NULL: ["console"] */
 	size_t n_services;              /* built in: they have the first krefs, and a hold each */
 	bool no_check, no_keep;         /* do not recount; do not pin what host calls settled with */

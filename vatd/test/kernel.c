@@ -32,7 +32,7 @@ struct kit_request { struct control_request *control; bool launch; };
 struct control_request {
 	struct control_request *next;
 	struct kit_request outer;
-	struct control_local *local;	/* somebody inside asked: freed when it is answered */
+	struct control_local *local;	/* somebody inside asked; NULL: the test */
 	json_t *result;		/* one of these two, once answered */
 	char *error;
 };
@@ -77,12 +77,9 @@ static void *must_have(void *p)
 
 void control_reply(struct control_request *r, json_t *result)
 {
-	if (r->local) {
-		r->local->answer(r->local, must_have(result), NULL, NULL);
-		free(r);
-		return;
-	}
 	assert(!r->result && !r->error);
+	if (r->local)
+		r->local->answer(r->local, json_incref(must_have(result)), NULL, NULL);
 	r->result = must_have(result);
 }
 
@@ -97,19 +94,18 @@ void control_error(struct control_request *r, int code, const char *name, const 
 		r->error = NULL;
 	va_end(ap);
 	must_have(r->error);
-	if (r->local) {
+	if (r->local)
 		r->local->answer(r->local, NULL, name, r->error);
-		free(r->error);
-		free(r);
-	}
 }
 
 struct control_request *control_request_local(struct control *c, struct control_local *l)
 {
 	struct control_request *r = must_have(calloc(1, sizeof(*r)));
+	struct kit *kit = (struct kit *)c;
 
-	(void)c;
 	r->local = l;
+	r->next = kit->requests;
+	kit->requests = r;
 	return r;
 }
 
@@ -308,6 +304,7 @@ struct kit *kit_new(const struct kit_ops *ops, void *ctx)
 	kit->ctx = ctx;
 	kit->config = must_have(json_pack("{s{}}", "vats"));
 	*k = (struct kernel){ .next_host_call = 1, .spawner_fd = -1, .run_dir = "", .no_mount = true };
+	k->control = (struct control *)kit;	/* which plays it */
 	settings_init(&k->settings);
 	must(loop_init(&k->loop));
 	k->store = open_store();
