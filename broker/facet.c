@@ -452,14 +452,16 @@ static int member_to_value(struct kernel *k, const char *name, const json_t *val
 
 	for (i = 0; i < ARRAY_LEN(references) && strcmp(name, references[i].name); i++)
 		;
+	if (i < ARRAY_LEN(references) && !references[i].shown)
+		return 0;
 	if (i < ARRAY_LEN(references) && json_is_string(value) &&
 	    kref_parse(json_string_value(value), json_string_length(value), &ref)) {
 		name = references[i].shown;
-		r = name ? make_reference(k, ref, &made) : 0;
+		r = make_reference(k, ref, &made);
 	} else {
 		r = to_value(k, value, &made);
 	}
-	if (r < 0 || !name)
+	if (r < 0)
 		return r;
 	return json_object_set_new(out, name, made) ? error_origin(ENOMEM) : 0;
 }

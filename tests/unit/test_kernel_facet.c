@@ -466,7 +466,7 @@ static void test_ping(void **state)
 	act("a", "send o-3 #[\"pingVat\",[\"v1\"]] [] -", NULL); /* itself; it does not answer */
 	p = ask("#[\"pingVat\",[\"v2\"]]", NULL, 0);
 	terminate("b");
-	expect_promise(p, ERROR("[VAT_TERMINATED] the vat ended"));
+	expect_promise(p, ERROR("[VAT_NOT_RUNNING] the process of b ended before it answered"));
 	has(ask("#[\"pingVat\",[\"v2\"]]", NULL, 0), "[VAT_TERMINATED] v2 is terminated: by the test");
 }
 
@@ -547,8 +547,8 @@ static void test_aside(void **state)
 	asked("#[\"dropAside\",[12345]]", ERROR("[ASIDE_UNKNOWN] no message with id 12345 was set aside"));
 	snprintf(body, sizeof(body), "#[\"sendAside\",[%" PRIu64 "]]", id);
 	p = ask(body, NULL, 0);
-	expect("b", "message o+0 #[\"poison\",[\"$0\"]] [o-2] p-3");
-	play("b", "resolve p-3 data #good []", "done", NULL);
+	expect("b", "message o+0 #[\"poison\",[\"$0\"]] [o-1] p-1");
+	play("b", "resolve p-1 data #good []", "done", NULL);
 	expect_promise(p, "data #good []");
 	snprintf(body, sizeof(body), "#[\"dropAside\",[%" PRIu64 "]]", id);
 	asked(body, "data #{} []");
