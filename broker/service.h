@@ -8,7 +8,7 @@
  * Each call begins once, in order, in a transaction of its own; what it does outside happens after the commit. No crank
  * ever waits for a service, and no service for another. A call that waits is nowhere but in the queue: after the death of the
  * broker all that are there begin again (V9), so begin() must find out from the call, and from rows of its own, what is left
- * to do. One source per service: console.c, timer.c, random.c.
+ * to do. One source per service: console.c, timer.c, random.c, facet.c.
  */
 #ifndef CAPSTAN_SERVICE_H
 #define CAPSTAN_SERVICE_H
