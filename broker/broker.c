@@ -79,7 +79,9 @@ static int commit_if_due(struct kernel *k, bool more)
 	if (k->dirty_since_ns)
 		return 0;	/* what waits outside waits on */
 	r = process_requests(k);
-	return r < 0 ? r : control_flush(k->control);
+	if (r < 0 || k->dirty_since_ns)	/* a process that cannot be started has changed something */
+		return r;
+	return control_flush(k->control);
 }
 
 static int timeout_ms(const struct kernel *k, bool more)
@@ -138,7 +140,7 @@ static bool may_stop(struct kernel *k, uint64_t now_ns)
 		return false;
 	if (!k->stop_ns)
 		k->stop_ns = now_ns;
-	return !control_has_output(k->control) || now_ns - k->stop_ns > STOP_NS;
+	return control_is_drained(k->control) || now_ns - k->stop_ns > STOP_NS;
 }
 
 int broker_round(struct kernel *k, int wait_ms, bool *overp)

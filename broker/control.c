@@ -944,6 +944,16 @@ bool control_has_output(const struct control *c)
 	return c->dirty;
 }
 
+bool control_is_drained(const struct control *c)
+{
+	const struct connection *i;
+
+	for (i = c->connections; i; i = i->next)
+		if (!i->doomed && i->out_start < i->out_len)
+			return false;
+	return true;
+}
+
 int control_flush(struct control *c)
 {
 	struct connection *next;

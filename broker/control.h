@@ -95,6 +95,7 @@ size_t control_waiting(const struct control_server *s);	/* bytes that have not l
 
 /* True: a flush has something to do (replies to release, connections to end). */
 bool control_has_output(const struct control *c);
+bool control_is_drained(const struct control *c);	/* all that was said has left, or nobody takes it any more */
 int control_flush(struct control *c);
 
 #endif

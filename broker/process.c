@@ -189,6 +189,8 @@ int process_requests(struct kernel *k)
 		}
 		if (r < 0)
 			return r;
+		if (k->dirty_since_ns)	/* that one could not be started, which is to be committed before anything else leaves */
+			return 0;
 		again |= v->kill_wanted || v->proc == PROC_WANTED;
 	}
 	k->want_processes = again;
