@@ -148,6 +148,14 @@ SCENARIO := $(patsubst %,tests/runner/%.c,main runner script words backend actor
 SCENARIO_BROKER := $(filter-out broker/main.c broker/options.c broker/uidblock.c broker/instance.c broker/spawner.c broker/jail.c \
 	broker/fsmount.c broker/given.c,$(CAPSTAND)) $(LIB_READER) $(LIB_CHECK)
 
+# The fault sweep: the same, but tests/fault/points.c stands between the broker and what can fail. Never sanitised: it has its own malloc.
+FAULT := tests/fault/main.c tests/fault/points.c $(filter-out tests/runner/main.c,$(SCENARIO)) $(SCENARIO_BROKER)
+FAULT_WRAPPED := broker_open kernel_savepoint kernel_rollback steps_run actor_spawn exit epoll_wait fallocate now_monotonic_ns now_realtime_us \
+	$(addprefix store_,get put del next savepoint release rollback commit) \
+	$(addprefix mdb_,txn_begin txn_renew txn_commit put del get cursor_open cursor_renew cursor_get) \
+	send sendmsg write socketpair memfd_create accept4 eventfd epoll_create1 open openat epoll_ctl pthread_create
+FAULT_WRAP = $(patsubst %,-Wl$(comma)--wrap=%,$(FAULT_WRAPPED))
+
 # The spawner's tests run real vats: capstan-vatd and a probe without a library.
 UNIT_TESTS += test_options test_uidblock test_instance test_spawner test_code test_lease
 LINK_test_options := broker/options.c lib/util.c
@@ -293,7 +301,7 @@ $(B)/vats/vat_probe: tests/vats/vat_probe.c vatd/stage.h Makefile
 $(B)/unit/test_spawner: $(BIN)/capstan-vatd $(B)/vats/vat_probe
 
 # Unit tests: LINK_<name> lists the sources, LIBS_<name> the libraries.
-unit: $(patsubst %,$(B)/unit/%,$(UNIT_TESTS)) $(B)/tests/scenario
+unit: $(patsubst %,$(B)/unit/%,$(UNIT_TESTS)) $(B)/tests/scenario $(if $(SAN),,$(B)/tests/fault)
 .SECONDEXPANSION:
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $$(call obj,$$(LINK_$$*)) Makefile
 	@mkdir -p $(@D)
@@ -335,6 +343,10 @@ scenario-index:
 scenario: $(B)/tests/scenario $(BIN)/capstand
 	@$< -v -j1 $(S)
 
+$(B)/tests/fault: $(call obj,$(FAULT)) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -rdynamic $(FAULT_WRAP) -o $@ $(filter %.o,$^) -llmdb -ljansson -lmd -lresolv -lpthread
+
 # Small programs of the tests themselves: deadlines, waiting for events, clients and killers by hand.
 HELPERS := within await rpc storm
 helpers: $(patsubst %,$(B)/helpers/%,$(HELPERS))
@@ -353,8 +365,9 @@ test: deps
 	@tests/run -b $(B) -s $(SAN_BUILD)
 layers: all
 	@tests/layers $(B)
-# The deterministic sweep at every single write and sync.
-sweep: all helpers
+# The deterministic sweeps: at every single write and sync; and every call of the broker that can fail (docs/FAULTS.md).
+sweep: all helpers $(B)/tests/fault
+	@$(B)/tests/fault -T $$(sed '/^#/d; s|.*|tests/scenarios/&.txt|' tests/fault/scenarios)
 	@SWEEP_STEP=1 SWEEP_CALLS=25 tests/run -b $(B) 'system/sweep'
 demo:
 	@tests/demo $(B)

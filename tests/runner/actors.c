@@ -208,7 +208,7 @@ static void finish(struct actor *a)
 
 void actor_sends(struct runner *r, struct actor *a, const void *data, size_t len)
 {
-	uint64_t end = now_monotonic_ns() + PATIENCE_MS * UINT64_C(1000000);
+	uint64_t begin = now_monotonic_ns();
 
 	if (a->fd < 0)
 		runner_fail(r, "%s has no process that could say anything", a->name);
@@ -217,7 +217,7 @@ void actor_sends(struct runner *r, struct actor *a, const void *data, size_t len
 			return;		/* nobody listens any more: what it says is lost, as a real one's would be */
 		if (errno != EAGAIN)
 			runner_fail(r, "%s cannot send: %s", a->name, strerror(errno));
-		if (now_monotonic_ns() > end)
+		if (!runner_is_patient(r, begin))
 			runner_fail(r, "the kernel does not read what %s says", a->name);
 		backend_turn(r, 1);
 		if (a->fd < 0)

@@ -169,6 +169,18 @@ void backend_stop(struct runner *r)
 	forget_processes(r);
 }
 
+void backend_end_stop(struct runner *r)
+{
+	uint64_t begin = now_monotonic_ns();
+
+	/* The request may have been lost, too. */
+	while (r->up && r->stopping && !r->over && runner_is_patient(r, begin))
+		backend_turn(r, 1);
+	r->stopping = false;
+	if (r->up && r->over)
+		backend_crash(r);
+}
+
 void backend_drop(struct runner *r)
 {
 	if (r->pid > 0) {
@@ -328,11 +340,11 @@ bool backend_turn(struct runner *r, int wait_ms)
 
 void backend_await(struct runner *r, backend_done done, void *arg, const char *what)
 {
-	uint64_t end = now_monotonic_ns() + PATIENCE_MS * UINT64_C(1000000);
+	uint64_t begin = now_monotonic_ns();
 
 	backend_turn(r, 0);
 	while (!done(r, arg)) {
-		if (now_monotonic_ns() > end)
+		if (!runner_is_patient(r, begin))
 			runner_fail(r, "this did not happen: %s", what);
 		backend_turn(r, r->kernel ? 1 : 50);
 	}
@@ -358,6 +370,11 @@ static bool all_taken(struct runner *r)
 	return is_taken(r->spawner);
 }
 
+static bool seems_at_rest(const struct kernel *k)
+{
+	return kernel_is_quiet(k) && !k->more && !k->dirty_since_ns && !k->n_effects && !control_has_output(k->control);
+}
+
 static bool is_at_rest(struct runner *r)
 {
 	unsigned n_events = r->n_events;
@@ -366,6 +383,9 @@ static bool is_at_rest(struct runner *r)
 
 	if (!all_taken(r))
 		return false;
+	if (r->kernel && r->o->peeks)
+		return seems_at_rest(r->kernel) && !backend_turn(r, 0) && n_events == r->n_events && all_taken(r) &&
+		       seems_at_rest(r->kernel);
 	status = link_call(r, "getStatus", json_object());
 	quiet = json_is_true(json_object_get(json_object_get(status, "result"), "quiet"));
 	json_decref(status);
@@ -375,13 +395,13 @@ static bool is_at_rest(struct runner *r)
 
 void backend_quiet(struct runner *r)
 {
-	uint64_t end = now_monotonic_ns() + PATIENCE_MS * UINT64_C(1000000);
+	uint64_t begin = now_monotonic_ns();
 
 	if (!r->up)
 		return;
 	backend_turn(r, 0);
 	while (!is_at_rest(r)) {
-		if (now_monotonic_ns() > end)
+		if (!runner_is_patient(r, begin))
 			runner_fail(r, "the kernel does not come to rest");
 		backend_turn(r, 1);
 	}

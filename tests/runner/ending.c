@@ -33,6 +33,17 @@ static void check_counts(struct runner *r, struct check_source *s, void *arg)
 	free(lines);
 }
 
+/* Those of programs outside; the kernel's own it refuses. */
+static void unregister_services(struct runner *r)
+{
+	json_t *reply = link_call(r, "listServices", json_object()), *one;
+	size_t i;
+
+	json_array_foreach(json_object_get(json_object_get(reply, "result"), "services"), i, one)
+		json_decref(link_call(r, "unregisterService", json_pack("{sO}", "name", json_object_get(one, "name"))));
+	json_decref(reply);
+}
+
 /* What callers and people hold, and the subclusters themselves. */
 static void let_go(struct runner *r)
 {
@@ -61,6 +72,7 @@ static void let_go(struct runner *r)
 		if (!strcmp(json_string_value(json_object_get(one, "kind")), "person"))
 			json_decref(link_call(r, "release", json_pack("{sO}", "kref", json_object_get(one, "kref"))));
 	json_decref(reply);
+	unregister_services(r);
 	backend_quiet(r);
 	for (a = r->actors; a; a = a->next)
 		if (a->process || a->start_asked)
@@ -128,6 +140,7 @@ static void check_closed(struct runner *r)
 	struct reader *reader = NULL;
 	int e = reader_open_dir(&reader, r->store);
 
+	r->closed = true;
 	if (e == 0)
 		e = reader_begin(reader);
 	if (e)
@@ -146,6 +159,8 @@ void ending_check(struct runner *r)
 	nothing_unread(r);
 	tables_with(r, check_counts, NULL);
 	let_go(r);
+	if (runner_may_go_astray(r))	/* an answer on which that relied may have been wrong */
+		let_go(r);
 	backend_stop(r);
 	check_closed(r);
 	no_files(r, r->store, "data.mdb lock.mdb code under-way");

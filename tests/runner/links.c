@@ -197,7 +197,8 @@ static bool is_answered(struct runner *r, void *arg)
 {
 	struct waited *w = arg;
 
-	(void)r;
+	if (w->link->ended && !w->ask->reply)
+		runner_fail(r, "%s: its connection ended before an answer", w->link->name);
 	return w->ask->reply;
 }
 

@@ -28,7 +28,7 @@
 #include "script.h"
 #include "words.h"
 
-#define PATIENCE_MS	10000	/* no event may take longer; none takes a hundredth of it */
+#define PATIENCE_MS	10000	/* no event may take longer, unless hooks say so; none takes a hundredth of it */
 #define TRACE_LINES	12	/* of each vat, shown when a scenario fails */
 #define NAME_SIZE	(VAT_NAME_MAX + 8)
 
@@ -106,10 +106,13 @@ struct runner {
 	char *first_dump;			/* the tables right after boot */
 	char **blessed;				/* by step */
 	bool drop_rest;
+	bool closed;				/* the end has come so far that the broker is gone for good */
 };
 
 void runner_fail(struct runner *r, const char *fmt, ...) __attribute__((format(printf, 2, 3), noreturn));
 void runner_trace(struct runner *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+bool runner_is_patient(const struct runner *r, uint64_t begin_ns);	/* with what it has waited for since then */
+bool runner_may_go_astray(const struct runner *r);
 #define runner_must(r, x)	((x) < 0 ? runner_fail(r, "%s: %s", #x, strerror(errno)) : (void)0)
 
 /* --- backend.c */
@@ -118,6 +121,7 @@ void backend_crash(struct runner *r);
 void backend_pause(struct runner *r, bool paused);	/* what comes meanwhile waits in its sockets */
 void backend_pause(struct runner *r, bool paused);	/* it does nothing meanwhile; what comes waits in its sockets */		/* at once, nothing said; the vats' processes go with it */
 void backend_stop(struct runner *r);		/* by the control socket; fails when it does not end well */
+void backend_end_stop(struct runner *r);	/* if it was told to end, and its answer was lost */
 void backend_drop(struct runner *r);		/* tidying up after a failure; never fails */
 bool backend_turn(struct runner *r, int wait_ms);	/* true: something came */
 void backend_tell(struct runner *r, const struct spawn_event *ev);

@@ -64,6 +64,14 @@ void runner_fail(struct runner *r, const char *fmt, ...)
 }
 
 const char *runner_store_dir(const struct runner *r) { return r->store; }
+const char *runner_first_dump(const struct runner *r) { return r->first_dump; }
+
+bool runner_is_patient(const struct runner *r, uint64_t begin_ns)
+{
+	const struct runner_hooks *h = &r->o->hooks;
+
+	return now_monotonic_ns() - begin_ns <= (h->patience_ms ? h->patience_ms(h->ctx) : PATIENCE_MS) * UINT64_C(1000000);
+}
 
 /* --- the folder ------------------------------------------------------------------------------------------------------- */
 
@@ -119,17 +127,25 @@ static int program_file(struct runner *r)
 	return fd;
 }
 
-static void prepare(struct runner *r)
+static void make_folder(struct runner *r)
 {
 	snprintf(r->dir, sizeof(r->dir), "%s/capstan-scenario-XXXXXX", pick_tmp(r->o));
 	if (!mkdtemp(r->dir))
 		runner_fail(r, "%s: %s", r->dir, strerror(errno));
+}
+
+/* The folder may be one that a run has left. */
+static void prepare(struct runner *r)
+{
 	snprintf(r->store, sizeof(r->store), "%.200s/store", r->dir);
 	snprintf(r->run, sizeof(r->run), "%.200s/run", r->dir);
 	snprintf(r->log, sizeof(r->log), "%.200s/log", r->dir);
 	snprintf(r->socket, sizeof(r->socket), "%.200s/socket", r->dir);
-	runner_must(r, mkdir(r->store, 0700));
-	runner_must(r, mkdir(r->run, 0700));
+	if (mkdir(r->store, 0700) < 0 && errno != EEXIST)
+		runner_must(r, -1);
+	if (mkdir(r->run, 0700) < 0 && errno != EEXIST)
+		runner_must(r, -1);
+	unlink(r->socket);
 	r->store_fd = open(r->store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	runner_must(r, r->store_fd);
 	listen_for_callers(r);
@@ -165,6 +181,7 @@ static void tidy(struct runner *r)
 
 static void run_all(struct runner *r)
 {
+	make_folder(r);
 	prepare(r);
 	backend_start(r);
 	backend_quiet(r);
@@ -175,17 +192,60 @@ static void run_all(struct runner *r)
 		runner_fail(r, "the file cannot be written");
 }
 
+bool runner_may_go_astray(const struct runner *r)
+{
+	const struct runner_hooks *h = &r->o->hooks;
+
+	return r->first_dump && !r->closed && h->may_go_astray && h->may_go_astray(h->ctx);
+}
+
+/* The scenario is not what it was to be; the end is. */
+static enum runner_outcome end_astray(struct runner *r)
+{
+	struct actor *a;
+
+	runner_trace(r, "      astray: %s", r->failure);
+	if (setjmp(r->failed))
+		return RUNNER_FAILED;
+	r->step = NULL;
+	r->drop_rest = true;
+	for (a = r->actors; a; a = a->next)
+		a->deaf = false;
+	backend_end_stop(r);
+	links_close(r);
+	ending_check(r);
+	return RUNNER_ASTRAY;
+}
+
 static enum runner_outcome run_loaded(struct runner *r)
 {
 	if (!(r->o->serial ? r->script.serial : r->script.parallel))
 		return RUNNER_SKIPPED;
+	if (!setjmp(r->failed)) {
+		run_all(r);
+		return RUNNER_PASSED;
+	}
+	if (r->stopped)
+		return RUNNER_STOPPED;
+	return runner_may_go_astray(r) ? end_astray(r) : RUNNER_FAILED;
+}
+
+/* What `dir` is taken over from has had its steps. */
+static enum runner_outcome end_loaded(struct runner *r, const char *dir, const char *first_dump)
+{
 	if (setjmp(r->failed))
-		return r->stopped ? RUNNER_STOPPED : RUNNER_FAILED;
-	run_all(r);
+		return RUNNER_FAILED;
+	snprintf(r->dir, sizeof(r->dir), "%s", dir);
+	prepare(r);
+	r->drop_rest = true;
+	r->first_dump = strdup(first_dump);
+	ending_check(r);
 	return RUNNER_PASSED;
 }
 
-enum runner_outcome runner_run(const char *path, const struct runner_options *o, char **reportp)
+/* dir NULL: from the beginning. */
+static enum runner_outcome run(const char *path, const struct runner_options *o, const char *dir, const char *first_dump,
+			       char **reportp)
 {
 	struct runner *r = calloc(1, sizeof(*r));
 	enum runner_outcome outcome = RUNNER_FAILED;
@@ -197,10 +257,11 @@ enum runner_outcome runner_run(const char *path, const struct runner_options *o,
 			      .program_fd = -1 };
 	f = open_memstream(&report, &len);
 	if (script_load(&r->script, path, error, sizeof(error)))
-		outcome = run_loaded(r);
+		outcome = dir ? end_loaded(r, dir, first_dump) : run_loaded(r);
 	else
 		fprintf(f, "%s\n", error);
-	fprintf(f, "%s", r->failure ? r->failure : "");
+	if (outcome != RUNNER_ASTRAY)
+		fprintf(f, "%s", r->failure ? r->failure : "");
 	if (o->keep && r->dir[0])
 		fprintf(f, "  kept: %s\n", r->dir);
 	tidy(r);
@@ -209,4 +270,15 @@ enum runner_outcome runner_run(const char *path, const struct runner_options *o,
 	free(r);
 	*reportp = report;
 	return outcome;
+}
+
+enum runner_outcome runner_run(const char *path, const struct runner_options *o, char **reportp)
+{
+	return run(path, o, NULL, NULL, reportp);
+}
+
+enum runner_outcome runner_aftermath(const char *path, const struct runner_options *o, const char *dir, const char *first_dump,
+				     char **reportp)
+{
+	return run(path, o, dir, first_dump, reportp);
 }

@@ -34,6 +34,12 @@ struct runner_hooks {
 	/* `result` is broker_round()'s; `committed`: at least one commit was in it. */
 	void (*after_round)(void *ctx, struct kernel *k, int result, bool committed);
 	enum runner_death (*died)(void *ctx, struct kernel *k, int result);
+	unsigned (*patience_ms)(void *ctx);	/* how long to wait for an event; else 10 s */
+	/*
+	 * Asked when a step fails: true if that may be, because of what the hooks did. Then the steps that are left are not played;
+	 * the end must still be a good one, and the outcome is RUNNER_ASTRAY.
+	 */
+	bool (*may_go_astray)(void *ctx);
 };
 
 struct runner_options {
@@ -45,15 +51,24 @@ struct runner_options {
 	FILE *trace;			/* every step and frame as it happens; NULL: none */
 	bool bless;			/* rewrite the file's tables as they are */
 	bool keep;			/* the store stays; its place is in the report */
+	bool peeks;			/* in process: rest is seen in the kernel, not asked for with `getStatus` */
 	struct runner_hooks hooks;
 	void (*after_step)(void *ctx, struct runner *r, unsigned line);	/* both backends; ctx is that of the hooks */
 };
 
-enum runner_outcome { RUNNER_PASSED, RUNNER_FAILED, RUNNER_SKIPPED /* not in this mode */, RUNNER_STOPPED };
+enum runner_outcome { RUNNER_PASSED, RUNNER_FAILED, RUNNER_SKIPPED /* not in this mode */, RUNNER_STOPPED, RUNNER_ASTRAY };
 /* *reportp: malloc'd, "" when there is nothing to say. */
 enum runner_outcome runner_run(const char *path, const struct runner_options *o, char **reportp);
 
-/* For hooks: the state folder, and whether the end checks have begun. */
+/*
+ * A broker boots on what another has left in `dir` (that of a run which ended the process in a hook), and comes to the end: nothing is
+ * left but what there was after the first boot, `first_dump`.
+ */
+enum runner_outcome runner_aftermath(const char *path, const struct runner_options *o, const char *dir, const char *first_dump,
+				     char **reportp);
+
+/* For hooks. */
 const char *runner_store_dir(const struct runner *r);
+const char *runner_first_dump(const struct runner *r);	/* the tables after the first boot, as text */
 
 #endif

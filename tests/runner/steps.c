@@ -140,14 +140,14 @@ static char *clip(const char *text)
 /* Waits for something in the list; NULL when the kernel rests and nothing comes. */
 static struct heard *await_heard(struct runner *r, struct actor *a, struct heard_list *l)
 {
-	uint64_t begin = now_monotonic_ns(), end = begin + PATIENCE_MS * UINT64_C(1000000);
+	uint64_t begin = now_monotonic_ns();
 	bool rested = false;
 
 	backend_turn(r, 0);
 	while (!l->first) {
 		uint64_t now = now_monotonic_ns();
 
-		if (now > end)
+		if (!runner_is_patient(r, begin))
 			return NULL;
 		if (!rested && now - begin > REST_MS * UINT64_C(1000000)) {
 			backend_quiet(r);
