@@ -78,7 +78,7 @@ EXAMPLE_VATS := alice bob carol counter mint buyer seller table fork philosopher
 TEST_VATS := caller
 TEST_VATS += hostile visitor keeper
 TEST_VATS += waiter porter
-TEST_VATS += sleeper
+TEST_VATS += sleeper steward
 
 # Unit tests: test_NAME links what its module names and nothing more.
 UNIT_TESTS :=

@@ -36,7 +36,7 @@ struct facet {
 };
 
 /*
- * What there is, and the names of the parameters; one that begins with @ is a reference. A further method is a line. Not offered: what
+ * What there is, and the names of the parameters; one that begins with @ is a reference, one with ! must be given. A further method is a line. Not offered: what
  * needs a connection (registerService), and what ends the one who asks together with everybody (terminateAllVats, shutdown).
  */
 static const struct facet_method { const char *name, *params[PARAMS_MAX], *control; } offered[] = {
@@ -61,7 +61,7 @@ static const struct facet_method { const char *name, *params[PARAMS_MAX], *contr
 	{ "collectGarbage", { NULL }, NULL },
 	{ "listServices", { NULL }, NULL },
 	{ "aside", { NULL }, NULL },
-	{ "dropAside", { "drop" }, "aside" },
+	{ "dropAside", { "!drop" }, "aside" },
 };
 
 /* --- arguments ------------------------------------------------------------------------------------------------------ */
@@ -99,8 +99,12 @@ static int add_value(struct kernel *k, const struct service_call *c, const json_
 	json_t *value;
 	int r;
 
-	if (smallcaps_look(arg, c->methargs.n_slots).kind == SMALLCAPS_UNDEFINED)
-		return 0;
+	if (smallcaps_look(arg, c->methargs.n_slots).kind == SMALLCAPS_UNDEFINED) {
+		if (name[0] != '!')
+			return 0;
+		r = arguments_refuse(k, c, "argument %zu: missing", i + 1);
+		return r < 0 ? r : ARGUMENTS_E_REFUSED;
+	}
 	if (smallcaps_look(arg, c->methargs.n_slots).kind == SMALLCAPS_REFERENCE) {
 		r = arguments_refuse(k, c, "argument %zu: expected data, not a reference", i + 1);
 		return r < 0 ? r : ARGUMENTS_E_REFUSED;
@@ -113,7 +117,7 @@ static int add_value(struct kernel *k, const struct service_call *c, const json_
 		r = arguments_refuse(k, c, "argument %zu: %s", i + 1, error);
 		return r < 0 ? r : ARGUMENTS_E_REFUSED;
 	}
-	if (r == 0 && json_object_set_new(params, name, value))
+	if (r == 0 && json_object_set_new(params, name + (name[0] == '!'), value))
 		r = error_origin(ENOMEM);
 	return r;
 }

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "../../broker/crank.h"
+#include "../../broker/queue.h"
+#include "../../broker/service.h"
 #include "../../broker/underway.h"
 
 static void next_broker(void)
@@ -181,6 +183,72 @@ static void test_sweep(void **state)
 	finish();
 }
 
+static kref_t service(const char *name)
+{
+	kref_t ref;
+
+	assert_int_equal(service_find(&world->k, name, &ref), 0);
+	return ref;
+}
+
+static bool is_suspect(enum underway_kind kind, uint64_t item)
+{
+	size_t i;
+
+	for (i = 0; i < UNDERWAY_SUSPECTS; i++)
+		if (world->k.underway->suspects[i].kind == kind && world->k.underway->suspects[i].item == item)
+			return true;
+	return false;
+}
+
+/* A call that waited and is carried out: that it begins well each time is no excuse */
+static void test_waiting_call(void **state)
+{
+	uint64_t seq = 0;
+	unsigned i;
+
+	(void)state;
+	cluster("ab");
+	next_broker();
+	assert_string_equal(give("a", service("timer")), "o-3");
+	act("a", "send o-3 #[\"delay\",[1e15]] [] p+1", "subscribe p+1", "send o-3 #[\"delay\",[1e15]] [] -", NULL);
+	assert_int_equal(queue_peek(&world->k, ENDPOINT_K.bits, 0, &seq, &(struct row_item){ 0 }), 0);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(world->k.n_service_queue, 2);
+		broker_ends(UNDERWAY_ANSWER, 0, seq);
+	}
+	assert_int_equal(world->k.n_service_queue, 1);
+	start_up("a");
+	takes("a", "notify p+1 krej " KERR("DELIVERY_FAILED", "the kernel ended three times while it answered the call") " []");
+	finish();
+}
+
+/* Both services note it, and acquit it when it goes well */
+static void carries_out(const char *name, const char *body)
+{
+	uint64_t seq = world->k.next_seq;
+
+	world->k.underway->suspects[0] = (struct underway){ UNDERWAY_ANSWER, 2, 0, seq };
+	world->k.suspicious = true;
+	host_send(service(name), body, NULL, 0, false);
+	assert_true(is_suspect(UNDERWAY_ANSWER, seq));
+	world_run();
+	assert_int_equal(world->k.n_service_queue, 0);
+	assert_int_equal(world->k.underway->now.item, seq);
+	assert_int_equal(world->k.underway->now.kind, UNDERWAY_NOTHING);
+	assert_false(is_suspect(UNDERWAY_ANSWER, seq));
+}
+
+static void test_carried_out(void **state)
+{
+	(void)state;
+	cluster("ab");
+	next_broker();
+	carries_out("timer", "#[\"wakeAt\",[1]]");
+	carries_out("kernelFacet", "#[\"holds\",[]]");
+	finish();
+}
+
 /* What is not there any more is nobody's business */
 static void test_gone(void **state)
 {
@@ -195,6 +263,8 @@ static void test_gone(void **state)
 		broker_ends(UNDERWAY_DELIVERY, 2, 12345);
 	for (i = 0; i < 3; i++)
 		broker_ends(UNDERWAY_SERVICE, 0, 12345);
+	for (i = 0; i < 3; i++)
+		broker_ends(UNDERWAY_ANSWER, 0, 12345);
 	for (i = 0; i < 3; i++)
 		broker_ends(UNDERWAY_SWEEP, 99, 0);
 	world_run();
@@ -262,7 +332,8 @@ static void test_file(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-	    T(test_message), T(test_acquitted), T(test_careful), T(test_suspended), T(test_sweep), T(test_gone), T(test_file),
+	    T(test_message), T(test_acquitted), T(test_careful), T(test_suspended), T(test_sweep), T(test_waiting_call),
+	    T(test_carried_out), T(test_gone), T(test_file),
 	};
 
 	return run_on_both("test_kernel_underway", tests, ARRAY_LEN(tests));
