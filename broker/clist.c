@@ -176,10 +176,10 @@ int clist_next(struct kernel *k, endpoint_t e, uint64_t from, vref_t *vrefp, kre
 	uint8_t buf[16];
 	int r;
 
-	r = store_next(k->store, T_EREF, buf, key_u64_u64(buf, e.bits, from), true, &key, &key_len, &val, &len);
+	r = store_next_of(k->store, T_EREF, buf, key_u64_u64(buf, e.bits, from), 8, true, &key, &key_len, &val, &len);
 	if (r < 0)
 		return error_trace(r);
-	if (r == STORE_NOT_FOUND || get_be64(key) != e.bits)
+	if (r == STORE_NOT_FOUND)
 		return CLIST_E_UNKNOWN;
 	if (key_len != 16 || !row_clist_read(val, len, &row))
 		return kernel_corrupt("store: a clist row is damaged");

@@ -115,12 +115,9 @@ static int end_round(struct kernel *k, struct collect *c)
 	return 0;
 }
 
-int collect_pump(struct kernel *k)
+/* As far as it comes; true: it is through. */
+static bool is_through(struct kernel *k, struct collect *c)
 {
-	struct collect *c = k->collect;
-
-	if (!c)
-		return 0;
 	if (c->stage == STAGE_REAP && !is_waiting(k, STAGE_REAP)) {
 		c->stage = STAGE_SEARCH;
 		c->searches = k->n_searches;
@@ -132,7 +129,17 @@ int collect_pump(struct kernel *k)
 	}
 	if (c->stage == STAGE_DELIVER && !is_waiting(k, STAGE_DELIVER))
 		c->stage = STAGE_DONE;
-	return c->stage == STAGE_DONE ? end_round(k, c) : 0;
+	return c->stage == STAGE_DONE;
+}
+
+/* When no vat runs the round of who asked meanwhile is through at once, and nothing else would wake the broker for it. */
+int collect_pump(struct kernel *k)
+{
+	int r = 0;
+
+	while (r >= 0 && k->collect && is_through(k, k->collect))
+		r = end_round(k, k->collect);
+	return r;
 }
 
 void collect_deinit(struct kernel *k)

@@ -108,10 +108,10 @@ static int next_suspect(struct kernel *k, enum suspect_kind kind, uint64_t *curs
 	uint8_t at[16];
 	int r;
 
-	r = store_next(k->store, T_SUSPECT, at, key_u64_u64(at, kind, *cursorp), false, &key, &key_len, &val, &len);
+	r = store_next_of(k->store, T_SUSPECT, at, key_u64_u64(at, kind, *cursorp), 8, false, &key, &key_len, &val, &len);
 	if (r < 0)
 		return error_trace(r);
-	if (r == STORE_NOT_FOUND || get_be64(key) != kind)
+	if (r == STORE_NOT_FOUND)
 		return 1;
 	*cursorp = get_be64((const uint8_t *)key + 8);
 	return 0;

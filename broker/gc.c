@@ -33,10 +33,10 @@ static int tell_importers(struct kernel *k, kref_t kref)
 
 	key_u64_u64(at, kref.bits, 0);
 	for (;;) {
-		r = store_next(k->store, T_IMPORTER, at, 16, false, &key, &key_len, &val, &len);
+		r = store_next_of(k->store, T_IMPORTER, at, 16, 8, false, &key, &key_len, &val, &len);
 		if (r < 0)
 			return error_trace(r);
-		if (r == STORE_NOT_FOUND || get_be64(key) != kref.bits)
+		if (r == STORE_NOT_FOUND)
 			return 0;
 		memcpy(at, key, 16);
 		r = put_action(k, (endpoint_t){ get_be64(at + 8) }, GC_RETIRE_IMPORT, kref);
@@ -185,10 +185,10 @@ static int walk(struct kernel *k, struct vat *v, enum gc_type type, action_fn fn
 
 	key_u64_u8_u64(at, e.bits, type, 0);
 	for (;;) {
-		r = store_next(k->store, T_GC, at, 17, false, &key, &key_len, &val, &len);
+		r = store_next_of(k->store, T_GC, at, 17, 9, false, &key, &key_len, &val, &len);
 		if (r < 0)
 			return error_trace(r);
-		if (r == STORE_NOT_FOUND || memcmp(key, at, 9))
+		if (r == STORE_NOT_FOUND)
 			return 0;
 		memcpy(at, key, 17);
 		r = fn(k, v, type, (kref_t){ get_be64(at + 9) }, arg);
@@ -300,10 +300,10 @@ int gc_purge(struct kernel *k, endpoint_t e, unsigned *budget, bool *donep)
 	*donep = false;
 	key_u64_u8_u64(at, e.bits, 0, 0);
 	for (; *budget; --*budget) {
-		r = store_next(k->store, T_GC, at, 17, false, &key, &key_len, &val, &len);
+		r = store_next_of(k->store, T_GC, at, 17, 8, false, &key, &key_len, &val, &len);
 		if (r < 0)
 			return error_trace(r);
-		if (r == STORE_NOT_FOUND || get_be64(key) != e.bits) {
+		if (r == STORE_NOT_FOUND) {
 			*donep = true;
 			return 0;
 		}

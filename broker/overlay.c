@@ -240,7 +240,8 @@ static int ahead_take(struct overlay *o, enum table t, struct ahead *a)
 	return 0;
 }
 
-int overlay_next(struct overlay *o, enum table t, const void *key, size_t key_len, bool or_equal,
+/* May end at the first deletion beyond the prefix. */
+int overlay_next(struct overlay *o, enum table t, const void *key, size_t key_len, size_t prefix, bool or_equal,
 		 const void **keyp, size_t *key_lenp, const void **valp, size_t *lenp)
 {
 	const struct omap_node *n = omap_next(o->maps[t], key_len ? key : "", key_len, or_equal);
@@ -265,6 +266,8 @@ int overlay_next(struct overlay *o, enum table t, const void *key, size_t key_le
 		}
 		/* A deletion hides exactly one key of the base, and that is this one. */
 		assert(c == 0);
+		if (prefix && (n->key_len < prefix || memcmp(n->key, key, prefix)))
+			return STORE_NOT_FOUND;
 		r = ahead_seek(o, t, n->key, n->key_len, false, &a);
 		if (r < 0)
 			return error_trace(r);

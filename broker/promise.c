@@ -352,10 +352,10 @@ static int notify_subscribers(struct kernel *k, kref_t ref, bool host)
 
 	key_u64_u64(at, ref.bits, 0);
 	for (;;) {
-		r = store_next(k->store, T_SUBSCRIBER, at, 16, false, &key, &key_len, &val, &len);
+		r = store_next_of(k->store, T_SUBSCRIBER, at, 16, 8, false, &key, &key_len, &val, &len);
 		if (r < 0)
 			return error_trace(r);
-		if (r == STORE_NOT_FOUND || get_be64(key) != ref.bits)
+		if (r == STORE_NOT_FOUND)
 			break;
 		memcpy(at, key, 16);
 		r = store_del(k->store, T_SUBSCRIBER, at, 16);
@@ -369,10 +369,10 @@ static int notify_subscribers(struct kernel *k, kref_t ref, bool host)
 		return 0;
 	key_len = key_u64_u8_u64(hold_at, ref.bits, HOLD_HOST, 0);
 	for (;;) {
-		r = store_next(k->store, T_HOLD, hold_at, key_len, false, &key, &key_len, &val, &len);
+		r = store_next_of(k->store, T_HOLD, hold_at, key_len, 9, false, &key, &key_len, &val, &len);
 		if (r < 0)
 			return error_trace(r);
-		if (r == STORE_NOT_FOUND || get_be64(key) != ref.bits || ((const uint8_t *)key)[8] != HOLD_HOST)
+		if (r == STORE_NOT_FOUND)
 			return 0;
 		memcpy(hold_at, key, key_len);
 		r = u64_list_push(&k->settled_calls, get_be64(hold_at + 9));
@@ -391,10 +391,10 @@ static int list_forwarders(struct kernel *k, uint64_t ref, struct u64_list *out)
 
 	key_u64_u64(at, ref, 0);
 	for (;;) {
-		r = store_next(k->store, T_FORWARD, at, 16, false, &key, &key_len, &val, &len);
+		r = store_next_of(k->store, T_FORWARD, at, 16, 8, false, &key, &key_len, &val, &len);
 		if (r < 0)
 			return error_trace(r);
-		if (r == STORE_NOT_FOUND || get_be64(key) != ref)
+		if (r == STORE_NOT_FOUND)
 			return 0;
 		memcpy(at, key, 16);
 		r = u64_list_push(out, get_be64(at + 8));
@@ -604,10 +604,10 @@ static int drop_subscribers(struct kernel *k, kref_t ref)
 
 	key_u64_u64(at, ref.bits, 0);
 	for (;;) {
-		r = store_next(k->store, T_SUBSCRIBER, at, 16, false, &key, &key_len, &val, &len);
+		r = store_next_of(k->store, T_SUBSCRIBER, at, 16, 8, false, &key, &key_len, &val, &len);
 		if (r < 0)
 			return error_trace(r);
-		if (r == STORE_NOT_FOUND || get_be64(key) != ref.bits)
+		if (r == STORE_NOT_FOUND)
 			return 0;
 		memcpy(at, key, 16);
 		r = store_del(k->store, T_SUBSCRIBER, at, 16);

@@ -161,10 +161,10 @@ int queue_head(struct kernel *k, uint64_t holder, uint64_t from, struct item *ip
 	uint8_t at[16];
 	int r;
 
-	r = store_next(k->store, T_QUEUE, at, key_u64_u64(at, holder, from), true, &key, &key_len, &val, &len);
+	r = store_next_of(k->store, T_QUEUE, at, key_u64_u64(at, holder, from), 8, true, &key, &key_len, &val, &len);
 	if (r < 0)
 		return error_trace(r);
-	if (r == STORE_NOT_FOUND || get_be64(key) != holder)
+	if (r == STORE_NOT_FOUND)
 		return QUEUE_E_EMPTY;
 	return copy_item(get_be64((const uint8_t *)key + 8), val, len, ip);
 }
@@ -177,10 +177,10 @@ int queue_peek(struct kernel *k, uint64_t holder, uint64_t from, uint64_t *seqp,
 	uint8_t at[16];
 	int r;
 
-	r = store_next(k->store, T_QUEUE, at, key_u64_u64(at, holder, from), true, &key, &key_len, &val, &len);
+	r = store_next_of(k->store, T_QUEUE, at, key_u64_u64(at, holder, from), 8, true, &key, &key_len, &val, &len);
 	if (r < 0)
 		return error_trace(r);
-	if (r == STORE_NOT_FOUND || get_be64(key) != holder)
+	if (r == STORE_NOT_FOUND)
 		return QUEUE_E_EMPTY;
 	*seqp = get_be64((const uint8_t *)key + 8);
 	if (!row_item_read(val, len, rowp, &value))

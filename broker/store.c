@@ -554,15 +554,15 @@ int store_del(struct store *s, enum table t, const void *key, size_t key_len)
 	return r < 0 ? error_trace(r) : r;
 }
 
-int store_next(struct store *s, enum table t, const void *key, size_t key_len, bool or_equal,
-	       const void **keyp, size_t *key_lenp, const void **valp, size_t *lenp)
+static int next_of(struct store *s, enum table t, const void *key, size_t key_len, size_t prefix, bool or_equal,
+		   const void **keyp, size_t *key_lenp, const void **valp, size_t *lenp)
 {
 	struct base_hit hit;
 	int r;
 
-	assert(key_len <= KEY_MAX);
+	assert(key_len <= KEY_MAX && prefix <= key_len);
 	if (s->overlay) {
-		r = overlay_next(s->overlay, t, key, key_len, or_equal, keyp, key_lenp, valp, lenp);
+		r = overlay_next(s->overlay, t, key, key_len, prefix, or_equal, keyp, key_lenp, valp, lenp);
 		return r < 0 ? error_trace(r) : r;
 	}
 	r = direct_next(s, t, key, key_len, or_equal, &hit);
@@ -573,6 +573,20 @@ int store_next(struct store *s, enum table t, const void *key, size_t key_len, b
 	*valp = hit.val;
 	*lenp = hit.len;
 	return 0;
+}
+
+int store_next(struct store *s, enum table t, const void *key, size_t key_len, bool or_equal,
+	       const void **keyp, size_t *key_lenp, const void **valp, size_t *lenp)
+{
+	return next_of(s, t, key, key_len, 0, or_equal, keyp, key_lenp, valp, lenp);
+}
+
+int store_next_of(struct store *s, enum table t, const void *key, size_t key_len, size_t prefix, bool or_equal,
+		  const void **keyp, size_t *key_lenp, const void **valp, size_t *lenp)
+{
+	int r = next_of(s, t, key, key_len, prefix, or_equal, keyp, key_lenp, valp, lenp);
+
+	return r == 0 && (*key_lenp < prefix || memcmp(*keyp, key, prefix)) ? STORE_NOT_FOUND : r;
 }
 
 int store_savepoint(struct store *s)

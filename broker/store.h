@@ -37,6 +37,12 @@ int store_del(struct store *s, enum table t, const void *key, size_t key_len); /
 /* Least key strictly greater than `key` (or >= with `or_equal`), in byte order. A NULL key with or_equal: the first. */
 int store_next(struct store *s, enum table t, const void *key, size_t key_len, bool or_equal,
 	       const void **keyp, size_t *key_lenp, const void **valp, size_t *lenp);
+/*
+ * The same among keys that begin with the first `prefix` bytes of `key`, else STORE_NOT_FOUND. Rows that were deleted since the
+ * commit are stepped over: what is beyond the prefix costs nothing here, and store_next() may have to cross any number.
+ */
+int store_next_of(struct store *s, enum table t, const void *key, size_t key_len, size_t prefix, bool or_equal,
+		  const void **keyp, size_t *key_lenp, const void **valp, size_t *lenp);
 
 int store_savepoint(struct store *s);
 int store_rollback(struct store *s);	/* to the savepoint, which ends */

@@ -43,7 +43,7 @@ struct overlay *overlay_free(struct overlay *o);
 int overlay_get(struct overlay *o, enum table t, const void *key, size_t key_len, const void **valp, size_t *lenp);
 int overlay_put(struct overlay *o, enum table t, const void *key, size_t key_len, const void *val, size_t len);
 int overlay_del(struct overlay *o, enum table t, const void *key, size_t key_len);
-int overlay_next(struct overlay *o, enum table t, const void *key, size_t key_len, bool or_equal,
+int overlay_next(struct overlay *o, enum table t, const void *key, size_t key_len, size_t prefix, bool or_equal,
 		 const void **keyp, size_t *key_lenp, const void **valp, size_t *lenp);
 void overlay_savepoint(struct overlay *o);
 int overlay_rollback(struct overlay *o);

@@ -102,10 +102,10 @@ static int sweep_decided(struct kernel *k, struct vat *v, bool terminated, uint6
 	/* A promise that settles takes its waiting messages along; they count as well. */
 	for (; *budget && k->n_moved < SWEEP_BUDGET; --*budget) {
 		key_u64_u64(at, e.bits, *cursor);
-		r = store_next(k->store, T_DECIDED, at, 16, false, &key, &key_len, &val, &len);
+		r = store_next_of(k->store, T_DECIDED, at, 16, 8, false, &key, &key_len, &val, &len);
 		if (r < 0)
 			return error_trace(r);
-		if (r == STORE_NOT_FOUND || get_be64(key) != e.bits) {
+		if (r == STORE_NOT_FOUND) {
 			*donep = true;
 			return 0;
 		}

@@ -317,10 +317,10 @@ static int delete_log(struct kernel *k, struct vat *v)
 
 	key_u64_u64(at, v->number, 0);
 	for (;;) {
-		r = store_next(k->store, T_LOG, at, 16, false, &key, &key_len, &val, &len);
+		r = store_next_of(k->store, T_LOG, at, 16, 8, false, &key, &key_len, &val, &len);
 		if (r < 0)
 			return error_trace(r);
-		if (r == STORE_NOT_FOUND || get_be64(key) != v->number)
+		if (r == STORE_NOT_FOUND)
 			return 0;
 		memcpy(at, key, 16);
 		r = store_del(k->store, T_LOG, at, 16);

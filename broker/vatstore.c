@@ -222,10 +222,10 @@ static int space_is_empty(struct store *s, uint64_t space, bool *emptyp)
 	uint8_t from[8];
 	int r;
 
-	r = store_next(s, T_VATSTORE, from, key_u64(from, space), true, &k, &k_len, &v, &v_len);
+	r = store_next_of(s, T_VATSTORE, from, key_u64(from, space), 8, true, &k, &k_len, &v, &v_len);
 	if (r < 0)
 		return error_trace(r);
-	*emptyp = r || get_be64(k) != space;
+	*emptyp = r;
 	return 0;
 }
 
@@ -299,11 +299,11 @@ static int space_next(struct store *s, uint64_t space, const uint8_t *chunk, siz
 	size_t k_len, v_len;
 	int r;
 
-	r = store_next(s, T_VATSTORE, from, row_key(from, space, chunk, chunk ? len : 0), !chunk, &k, &k_len, &v,
-		       &v_len);
+	r = store_next_of(s, T_VATSTORE, from, row_key(from, space, chunk, chunk ? len : 0), 8, !chunk, &k, &k_len, &v,
+			  &v_len);
 	if (r < 0)
 		return error_trace(r);
-	if (r || get_be64(k) != space)
+	if (r)
 		return STORE_NOT_FOUND;
 	if (k_len > ROW_KEY || !vatstore_row_read(v, v_len, k_len - 8, row))
 		return row_damaged();

@@ -467,6 +467,20 @@ static void test_two_subclusters(void **state)
 	expect_nothing();
 }
 
+/* G8: with no vat that runs, also who asked while the other was waited for is answered at once */
+static void test_collect_alone(void **state)
+{
+	struct control_request first = {0}, second = {0};
+
+	(void)state;
+	world_run();
+	must(collect_begin(&world->k, &first));
+	must(collect_begin(&world->k, &second));
+	world_step();
+	assert_true(first.answered);
+	assert_string_equal(second.text, "{\"circular\":0,\"objects\":0,\"promises\":0,\"vats\":0}");
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -481,7 +495,7 @@ int main(void)
 	    T(test_revoked_is_passed_on),
 	    T(test_two_subclusters),
 	    T(test_revoke_vat),
-	    T(test_collect),
+	    T(test_collect), T(test_collect_alone),
 	};
 
 	return run_on_both("test_kernel_gc", tests, ARRAY_LEN(tests));

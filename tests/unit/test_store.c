@@ -202,13 +202,35 @@ static struct entry *check_next(struct trio *d, enum table t, const void *key, s
 	return e;
 }
 
+/* Among keys that begin alike, the next is as among all, or there is none. */
+static void check_next_of(struct trio *d, enum table t, const uint8_t *key, size_t key_len, bool or_equal)
+{
+	struct entry *e = model_next(&d->now, t, key, key_len, or_equal);
+	size_t prefix = rng_below(&d->rng, key_len + 1), found_len, len;
+	const void *found, *val;
+
+	if (e && (e->key_len < prefix || memcmp(e->key, key, prefix)))
+		e = NULL;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(store_next_of(d->s[i], t, key, key_len, prefix, or_equal, &found, &found_len, &val, &len),
+				 e ? 0 : STORE_NOT_FOUND);
+		if (!e)
+			continue;
+		assert_int_equal(found_len, e->key_len);
+		assert_memory_equal(found, e->key, found_len);
+		check_value(val, len, e);
+	}
+}
+
 static void step_next(struct trio *d)
 {
 	uint8_t key[KEY_MAX];
 	enum table t;
 	size_t key_len = key_make(&d->rng, &t, key);
+	bool or_equal = rng_below(&d->rng, 2);
 
-	check_next(d, t, key, key_len, rng_below(&d->rng, 2));
+	check_next(d, t, key, key_len, or_equal);
+	check_next_of(d, t, key, key_len, or_equal);
 }
 
 /* Some steps of a walk, each from the key just given back; now and then the key that was given is deleted. */
