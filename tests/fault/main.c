@@ -608,8 +608,8 @@ static bool sweep(const char *path, size_t number, FILE *table, struct tally *al
 	printf("%sok %zu - %s\n", good ? "" : "not ", number, shown);
 	for (f = 0; f < FAULT_N; f++)
 		printf("# %-7s %6" PRIu64 " points: ended the broker %" PRIu64 ", made no difference %" PRIu64 ", changed what happened %" PRIu64
-		       ", broken %" PRIu64 "\n", fault_names[f], ref->record.n_points[f], t.n[f][HELD_ENDED],
-		       t.n[f][HELD_ON] + t.n[f][HELD_UNREACHED], t.n[f][HELD_ASTRAY], t.n[f][BROKEN]);
+		       ", not reached %" PRIu64 ", broken %" PRIu64 "\n", fault_names[f], ref->record.n_points[f], t.n[f][HELD_ENDED],
+		       t.n[f][HELD_ON], t.n[f][HELD_ASTRAY], t.n[f][HELD_UNREACHED], t.n[f][BROKEN]);
 	fflush(stdout);
 	add_row(table, shown, &t);
 	for (f = 0; f < FAULT_N; f++)
