@@ -26,6 +26,7 @@
 
 #define BUDGET_CALLS	16u	/* of one channel, each time it is its turn */
 #define BUDGET_CHANNELS	64u	/* of one round */
+#define BUDGET_BYTES	(1u << 20)	/* read and written in one round, of all channels */
 #define BUDGET_END	256u	/* calls answered in one round when a subcluster ends */
 #define CONSOLE_MAX	2000	/* bytes of a line in the log, as the service `console` (S6) */
 
@@ -69,6 +70,7 @@ struct io {
 	struct channel *channels;	/* uthash by name */
 	struct channel *working_first, *working_last;
 	uint64_t committed_seq;		/* calls up to this one are on disk */
+	size_t spent;			/* of BUDGET_BYTES */
 	int wake_fd;
 	struct loop_source source;
 	struct kernel *kernel;
@@ -432,6 +434,7 @@ static int answer_unit(struct channel *ch, uint64_t seq, size_t len, size_t take
 	int r = 0;
 
 	ch->in_pos += take;
+	ch->kernel->io->spent += take;
 	if (ch->regular) {
 		ch->position += take;
 		r = save_position(ch);
@@ -484,9 +487,11 @@ static int recheck(struct kernel *k, uint64_t seq, struct item *i, bool *endedp)
 	return r ? (r < 0 ? r : 0) : service_recheck(k, i, endedp);
 }
 
-static bool is_due(const struct channel *ch, const struct calls *l)
+static bool is_due(const struct channel *ch, const struct calls *l, unsigned budget)
 {
-	return l->first && l->first->seq <= ch->kernel->io->committed_seq;
+	const struct io *io = ch->kernel->io;
+
+	return l->first && l->first->seq <= io->committed_seq && budget && io->spent < BUDGET_BYTES;
 }
 
 static int pump_in(struct channel *ch, unsigned *budget)
@@ -495,7 +500,7 @@ static int pump_in(struct channel *ch, unsigned *budget)
 	int r;
 
 	ch->in_blocked = false;
-	for (; *budget && is_due(ch, &ch->reads); --*budget) {
+	for (; is_due(ch, &ch->reads, *budget); --*budget) {
 		_cleanup_(item_deinit) struct item i = ITEM_INIT;
 		uint64_t seq = ch->reads.first->seq;
 
@@ -688,11 +693,12 @@ static int pump_out(struct channel *ch, unsigned *budget)
 	int r;
 
 	ch->out_blocked = false;
-	for (; *budget && is_due(ch, &ch->writes); --*budget) {
+	for (; is_due(ch, &ch->writes, *budget); --*budget) {
 		r = do_out(ch, ch->writes.first->seq, &wait);
 		if (r < 0 || wait)
 			return r;
 		ch->out_waiting -= ch->writes.first->len;
+		ch->kernel->io->spent += ch->writes.first->len;
 		calls_pop(&ch->writes);
 	}
 	return 0;
@@ -734,7 +740,7 @@ static int pump(struct channel *ch)
 		r = pump_in(ch, &budget);
 	if (r < 0)
 		return r;
-	if (!budget)
+	if (!budget || ch->kernel->io->spent >= BUDGET_BYTES)
 		work(ch);
 	return arm(ch);
 }
@@ -742,7 +748,8 @@ static int pump(struct channel *ch)
 static int on_stream(struct loop_source *s, uint32_t events)
 {
 	(void)events;
-	return pump(container_of(s, struct channel, source));
+	work(container_of(s, struct channel, source));
+	return 0;
 }
 
 /* Has the other end gone altogether? Half closed, it still listens. */
@@ -774,7 +781,8 @@ static int on_client(struct loop_source *s, uint32_t events)
 		closep(&fd);
 	}
 	channel_accept(ch);
-	return pump(ch);
+	work(ch);
+	return 0;
 }
 
 static int on_work(struct loop_source *s, uint32_t events)
@@ -788,8 +796,9 @@ static int on_work(struct loop_source *s, uint32_t events)
 	(void)events;
 	eventfd_read(io->wake_fd, &n);
 	io->kernel->io_work = false;
+	io->spent = 0;
 	/* One that has more to do joins the list again at its end, and wakes us for the next round. */
-	while (r >= 0 && budget-- && (ch = take_working(io)))
+	while (r >= 0 && budget-- && io->spent < BUDGET_BYTES && (ch = take_working(io)))
 		r = pump(ch);
 	if (r >= 0 && io->working_first)
 		wake(io);

@@ -107,7 +107,7 @@ static void launch(const char *io)
 	start_up("a");
 	text = next_delivery(raw_named("a"));
 	assert_non_null(text);
-	assert_non_null(strstr(text, "{\"ch\":\"$1\"}"));
+	assert_non_null(strstr(text, "{\"ch\":\"$1\""));
 	free(text);
 	play("a", "resolve p-1 data #ok []", "done", NULL);
 	assert_true(world->request.answered);
@@ -119,15 +119,16 @@ static void launch_one(const char *type, const char *name, const char *direction
 		      unit));
 }
 
-static kref_t channel(void)
+static kref_t channel_named(const char *channel)
 {
 	char name[80];
 	kref_t ref;
 
-	snprintf(name, sizeof(name), "io:s%" PRIu64 ":ch", subcluster_of("a"));
+	snprintf(name, sizeof(name), "io:s%" PRIu64 ":%s", subcluster_of("a"), channel);
 	assert_int_equal(service_find(&world->k, name, &ref), 0);
 	return ref;
 }
+static kref_t channel(void) { return channel_named("ch"); }
 
 static kref_t call(const char *body)
 {
@@ -501,6 +502,43 @@ static void test_bounds(void **state)
 	close(fd);
 }
 
+/* L1: much to be read at once is read in parts, by turns; others have the time between */
+static void test_turns(void **state)
+{
+	static const char *const names[] = {"ch", "d2", "d3"};
+	static char text[LONG];
+	char io[8 * DIR_MAX] = "";
+	kref_t results[3][16];
+	size_t n, rounds = 0;
+
+	(void)state;
+	allow();
+	memset(text, 'x', sizeof(text) - 1);
+	for (size_t i = 0; i < 16; i++)
+		put_file("big", text);
+	for (size_t i = 0; i < 3; i++)
+		snprintf(io + strlen(io), sizeof(io) - strlen(io),
+			 "%s\"%s\":{\"type\":\"file\",\"path\":\"%s/big\",\"direction\":\"in\",\"unit\":\"bytes\"}", i ? "," : "{",
+			 names[i], io_dir);
+	strcat(io, "}");
+	launch(io);
+	for (size_t i = 0; i < 48; i++)
+		results[i % 3][i / 3] = host_send(channel_named(names[i % 3]), READ, NULL, 0, true);
+	world->no_check = true;
+	for (n = 0; n < 48; rounds++) {
+		size_t before = n;
+
+		must(kernel_commit(&world->k));
+		world_step();
+		assert_true(rounds < 100);
+		n = 0;
+		for (size_t i = 0; i < 48; i++)
+			n += promise_row(results[i % 3][i / 3]).state != PROMISE_UNRESOLVED;
+		assert_in_range(n - before, 0, 17);
+	}
+	assert_in_range(rounds, 3, 20);
+}
+
 /* What a client was to get when he left is rejected, and not the next client's */
 static void test_lost_client(void **state)
 {
@@ -867,7 +905,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    T(test_file_in),     T(test_long_lines), T(test_bytes),  T(test_file_out),   T(test_fifo),
-	    T(test_socket),      T(test_listen),     T(test_bounds), T(test_lost_client), T(test_heard_out), T(test_revoked), T(test_end),
+	    T(test_socket),      T(test_listen),     T(test_bounds), T(test_turns), T(test_lost_client), T(test_heard_out), T(test_revoked), T(test_end),
 	    T(test_console),     T(test_refused),    T(test_system), T(test_system_fails), T(test_system_only),
 	};
 
