@@ -45,6 +45,7 @@ struct channel {
 	struct loop_source source;
 	int listen_fd;
 	bool deaf;			/* the next client waits until this one is done with */
+	bool ending;			/* its subcluster is on its way out since before this broker: nothing is carried out */
 	struct loop_source listener;
 
 	struct calls reads, writes;	/* writes: close() too; begun, in their order */
@@ -733,6 +734,8 @@ static int pump(struct channel *ch)
 	char why[IOPATH_WHY_MAX];
 	int r;
 
+	if (ch->ending)
+		return 0;
 	if (ch->config.type == CONFIG_IO_LISTEN && channel_listen(ch, why) && !ch->reads.first && !ch->writes.first)
 		log_warn("%s: %s", ch->name, why);	/* else a call is rejected with it */
 	r = pump_out(ch, &budget);
@@ -1051,11 +1054,14 @@ int io_give(struct kernel *k, uint64_t subcluster, int (*add)(json_t *record, co
 static int restore(struct kernel *k, const char *name, const struct row_service *row)
 {
 	char error[CONFIG_ERROR_MAX], full[VAT_NAME_MAX + 8];
+	struct row_subcluster subcluster;
 	struct config *config = NULL;
 	struct channel *ch = NULL;
 	json_t *json = NULL;
-	int r = subcluster_config(k, row->subcluster, &json);
+	int r = subcluster_load(k, row->subcluster, &subcluster);
 
+	if (r == 0)
+		r = subcluster_config(k, row->subcluster, &json);
 	if (r == 0)
 		r = config_parse(json, &config, error);
 	json_decref(json);
@@ -1072,6 +1078,7 @@ static int restore(struct kernel *k, const char *name, const struct row_service 
 		return 0;
 	}
 	ch->position = row->position;
+	ch->ending = subcluster.status != SUB_RUNNING;	/* its place may be that of the next one already */
 	/* What waits to be written to a client was for one who is gone. */
 	if (ch->config.type == CONFIG_IO_LISTEN)
 		ch->lost_seq = k->next_seq - 1;

@@ -864,6 +864,36 @@ static void test_system_fails(void **state)
 	undeclare();
 }
 
+/* S12, S17: the broker dies during the launch; the next launch has the place of the one that is being cleaned up */
+static void test_system_channel(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	kref_t waiting;
+	int fd;
+
+	(void)state;
+	allow();
+	world->k.settings.io_paths = NULL; /* they come with the declaration */
+	world->k.settings.n_io_paths = 0;
+	assert_true(asprintf(&text, "{\"ioPaths\":[\"%s\"],\"system\":{\"reg\":{\"bootstrap\":\"a\",\"vats\":{\"a\":{\"program\":\"" ZEROS "\"}},"
+			     "\"io\":{\"ch\":{\"type\":\"listen\",\"path\":\"%s/door\",\"direction\":\"in\"}}}}}", io_dir, io_dir) > 0);
+	declare(text);
+	fd = connect_at("door");
+	close(fd);
+	undeclare();
+	world_crash();
+	world->k.io_dirs = &io_dir_fd;
+	declare(text);
+	bootstrapped();
+	assert_int_equal(subcluster_of("a"), 2);
+	fd = connect_at("door");
+	says(fd, "hello\n");
+	waiting = call(READ);
+	expect_promise(waiting, "data #\"hello\" []");
+	close(fd);
+	undeclare();
+}
+
 /* S1: what is for the system alone is there for it, and is not there for others */
 static void test_system_only(void **state)
 {
@@ -906,7 +936,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	    T(test_file_in),     T(test_long_lines), T(test_bytes),  T(test_file_out),   T(test_fifo),
 	    T(test_socket),      T(test_listen),     T(test_bounds), T(test_turns), T(test_lost_client), T(test_heard_out), T(test_revoked), T(test_end),
-	    T(test_console),     T(test_refused),    T(test_system), T(test_system_fails), T(test_system_only),
+	    T(test_console),     T(test_refused),    T(test_system), T(test_system_fails), T(test_system_channel), T(test_system_only),
 	};
 
 	return run_on_both("test_kernel_io", tests, ARRAY_LEN(tests));
