@@ -456,10 +456,13 @@ static int member_to_value(struct kernel *k, const char *name, const json_t *val
 
 	for (i = 0; i < ARRAY_LEN(references) && strcmp(name, references[i].name); i++)
 		;
-	if (i < ARRAY_LEN(references) && !references[i].shown)
+	/* A vat may be called so, too: then there is something else under the name. */
+	if (i < ARRAY_LEN(references) && !references[i].shown && json_is_null(value))
 		return 0;
 	if (i < ARRAY_LEN(references) && json_is_string(value) &&
 	    kref_parse(json_string_value(value), json_string_length(value), &ref)) {
+		if (!references[i].shown)
+			return 0;
 		name = references[i].shown;
 		r = make_reference(k, ref, &made);
 	} else {

@@ -327,6 +327,19 @@ static void test_suspends_itself(void **state)
 
 /* --- the others ------------------------------------------------------------------------------------------------- */
 
+/* S11: vats may have the names of what is a reference elsewhere */
+static void test_names(void **state)
+{
+	kref_t p;
+
+	(void)state;
+	setup_facet();
+	p = ask("#[\"launchSubcluster\",[{\"bootstrap\":\"lost\",\"vats\":{" PROGRAM("lost") "," PROGRAM("target") "}}]]", NULL, 0);
+	start_up("target");
+	bootstraps("lost", "resolve p-1 data #ok []");
+	has(p, "\"vats\":{\"lost\":\"v3\",\"target\":\"v4\"}");
+}
+
 /* S11: what there is, with real references, and no text of one anywhere */
 static void test_shown(void **state)
 {
@@ -571,7 +584,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_launch), T(test_launch_fails), T(test_parameters), T(test_crash_in_launch), T(test_crash_after_pin), T(test_many),
-		T(test_ends_itself), T(test_suspends_itself), T(test_shown), T(test_arguments), T(test_upkeep), T(test_ping),
+		T(test_ends_itself), T(test_suspends_itself), T(test_names), T(test_shown), T(test_arguments), T(test_upkeep), T(test_ping),
 		T(test_queue_message), T(test_aside), T(test_not_given),
 	};
 
