@@ -17,6 +17,13 @@ static const char *slot_text(void *ctx, uint64_t slot, char buf[40])
 	return kref_format((kref_t){ slot }, buf);
 }
 
+static const char *from(const struct service_call *call, char buf[REF_TEXT_MAX])
+{
+	endpoint_t sender = { call->item->row.sender };
+
+	return endpoint_is_none(sender) ? "outside" : endpoint_format(sender, buf);
+}
+
 /* Any method of this list prints its arguments, readable. */
 static int begin(struct kernel *k, const struct service_call *call)
 {
@@ -37,7 +44,7 @@ static int begin(struct kernel *k, const struct service_call *call)
 		return error_origin(ENOMEM);
 	memcpy(slots, c->slots, c->n_slots * sizeof(*slots));
 	said = smallcaps_render(c->body, c->body_len, slots, c->n_slots, slot_text, NULL);
-	if (!said || asprintf(&line, "%s: %.2000s", endpoint_format((endpoint_t){ call->item->row.sender }, who), said) < 0)
+	if (!said || asprintf(&line, "%s: %.2000s", from(call, who), said) < 0)
 		return error_origin(ENOMEM);
 	if (kernel_after_commit(k, print_line, line) < 0) {
 		free(line);

@@ -550,144 +550,6 @@ static int queue_message(void *ctx, struct control_request *r, json_t *params, i
 	return e < 0 ? e : 0;
 }
 
-/* --- holds, revocation -------------------------------------------------------------------------------------------------- */
-
-static const char *const hold_names[] = {
-	[HOLD_ROOT] = "root", [HOLD_RESULT] = "result", [HOLD_PERSON] = "person", [HOLD_SERVICE] = "service",
-	[HOLD_PIN] = "pin", [HOLD_HOST] = "call",
-};
-
-char *methods_time(uint64_t us, char buf[40])
-{
-	time_t t = us / 1000000;
-	struct tm tm;
-	char date[24];
-
-	gmtime_r(&t, &tm);
-	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(buf, 40, "%s.%06uZ", date, (unsigned)(us % 1000000));
-	return buf;
-}
-
-static int list_holds(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
-{
-	struct kernel *k = ctx;
-	const void *key, *val;
-	char text[REF_TEXT_MAX], when[40];
-	json_t *list = json_array();
-	uint8_t at[KEY_MAX];
-	struct row_hold row;
-	size_t key_len = 0, len;
-	int e;
-
-	(void)params; (void)fds; (void)n_fds;
-	for (;;) {
-		uint8_t kind;
-		json_t *hold;
-
-		e = store_next(k->store, T_HOLD, key_len ? at : NULL, key_len, !key_len, &key, &key_len, &val, &len);
-		if (e)
-			break;
-		memcpy(at, key, key_len);
-		kind = at[8];
-		if (!row_hold_read(val, len, &row) || kind >= ARRAY_LEN(hold_names) || !hold_names[kind]) {
-			json_decref(list);
-			return kernel_corrupt("store: hold row is damaged");
-		}
-		if (kind == HOLD_HOST)
-			continue;	/* calls on their way, not something to release */
-		hold = json_pack("{sssssIss}", "kref", kref_format((kref_t){ get_be64(at) }, text), "kind", hold_names[kind],
-				 "count", (json_int_t)row.count, "since", methods_time(row.since_us, when));
-		json_object_set_new(hold, "owner", kind == HOLD_ROOT || kind == HOLD_RESULT
-							   ? json_sprintf("s%" PRIu64, get_be64(at + 9)) : json_null());
-		json_array_append_new(list, hold);
-	}
-	if (e < 0) {
-		json_decref(list);
-		return error_trace(e);
-	}
-	control_reply(r, json_pack("{so}", "holds", list));
-	return 0;
-}
-
-static int release_hold(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
-{
-	struct kernel *k = ctx;
-	char text[REF_TEXT_MAX];
-	uint64_t count;
-	kref_t ref;
-	int e;
-
-	(void)fds; (void)n_fds;
-	if (!methods_kref(params, "kref", 0, &ref))
-		return methods_refuse(r, "kref: expected a reference, as in \"ko9\"");
-	e = kernel_hold_count(k, ref, HOLD_PERSON, 0, &count);
-	if (e < 0)
-		return e;
-	if (!count) {
-		control_error(r, CONTROL_KERNEL_ERROR, "NOT_HELD", "%s is not held for you; `holds` lists what is",
-			      kref_format(ref, text));
-		return 0;
-	}
-	e = kernel_savepoint(k);
-	if (e >= 0)
-		e = kernel_hold(k, ref, HOLD_PERSON, 0, -(int64_t)count);
-	if (e >= 0)
-		e = kernel_release(k);
-	if (e >= 0)
-		control_reply(r, json_object());
-	return e;
-}
-
-static int load_object(struct kernel *k, struct control_request *r, json_t *params, kref_t *refp, struct row_object *row)
-{
-	char text[REF_TEXT_MAX];
-	int e;
-
-	if (!methods_kref(params, "kref", 0, refp) || kref_is_promise(*refp)) {
-		methods_refuse(r, "kref: expected an object, as in \"ko9\"");
-		return 1;
-	}
-	e = object_load(k, *refp, row);
-	if (e > 0)
-		control_error(r, CONTROL_KERNEL_ERROR, "OBJECT_DELETED", "%s does not exist", kref_format(*refp, text));
-	return e;
-}
-
-static int revoke_object(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
-{
-	struct kernel *k = ctx;
-	struct row_object row;
-	kref_t ref;
-	int e;
-
-	(void)fds; (void)n_fds;
-	e = load_object(k, r, params, &ref, &row);
-	if (e)
-		return e < 0 ? e : 0;
-	e = kernel_savepoint(k);
-	if (e >= 0)
-		e = object_revoke(k, ref, &row);	/* X1 */
-	if (e >= 0)
-		e = kernel_release(k);
-	if (e >= 0)
-		control_reply(r, json_object());
-	return e;
-}
-
-static int is_revoked(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
-{
-	struct row_object row;
-	kref_t ref;
-	int e;
-
-	(void)fds; (void)n_fds;
-	e = load_object(ctx, r, params, &ref, &row);
-	if (e == 0)
-		control_reply(r, json_pack("{sb}", "revoked", (int)object_is_revoked(ctx, ref, &row)));
-	return e < 0 ? e : 0;
-}
-
 /* --- services --------------------------------------------------------------------------------------------------------- */
 
 /* NULL: answered. */
@@ -823,6 +685,18 @@ static int list_services(void *ctx, struct control_request *r, json_t *params, i
 
 /* --- log ------------------------------------------------------------------------------------------------------------------- */
 
+char *methods_time(uint64_t us, char buf[40])
+{
+	time_t t = us / 1000000;
+	struct tm tm;
+	char date[24];
+
+	gmtime_r(&t, &tm);
+	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(buf, 40, "%s.%06uZ", date, (unsigned)(us % 1000000));
+	return buf;
+}
+
 static int collect_lines(struct kernel *k, struct vat *v, uint64_t after, json_t *lines, uint64_t *nextp)
 {
 	static const char *const levels[] = { "debug", "info", "warning", "error" };
@@ -938,10 +812,10 @@ const struct control_method kernel_methods[] = {
 	{ "resumeVat", resume_vat },
 	{ "pingVat", ping_vat },
 	{ "queueMessage", queue_message },
-	{ "holds", list_holds },
-	{ "release", release_hold },
-	{ "revoke", revoke_object },
-	{ "isRevoked", is_revoked },
+	{ "holds", upkeep_holds },
+	{ "release", upkeep_release },
+	{ "revoke", upkeep_revoke },
+	{ "isRevoked", upkeep_is_revoked },
 	{ "registerService", register_service },
 	{ "unregisterService", unregister_service },
 	{ "listServices", list_services },

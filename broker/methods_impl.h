@@ -23,8 +23,12 @@ struct vat *methods_live_vat(struct kernel *k, struct control_request *r, json_t
 int methods_send(struct kernel *k, kref_t target, const struct smallcaps *s, struct control_request *request, bool hold);
 char *methods_time(uint64_t us, char buf[40]);
 
+int upkeep_holds(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds);
+int upkeep_release(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds);
 int upkeep_pin(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds);
 int upkeep_unpin(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds);
+int upkeep_revoke(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds);
+int upkeep_is_revoked(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds);
 int upkeep_revoke_vat(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds);
 int upkeep_reap(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds);
 int upkeep_collect(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds);

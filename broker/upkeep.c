@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Methods of the control socket with which people look after a kernel: pins (G5), revoking a vat (X1), collection (G4), and the
- * messages that were set aside (V4).
+ * Methods of the control socket with which people look after a kernel: holds and pins (S5, G5), revoking (X1), collection (G4), and
+ * the messages that were set aside (V4).
  */
 #include "methods_impl.h"
 
@@ -13,7 +13,82 @@
 #include "launch.h"
 #include "object.h"
 
-/* --- pins ----------------------------------------------------------------------------------------------------------- */
+/* --- holds and pins ------------------------------------------------------------------------------------------------- */
+
+static const char *const hold_names[] = {
+	[HOLD_ROOT] = "root", [HOLD_RESULT] = "result", [HOLD_PERSON] = "person", [HOLD_SERVICE] = "service",
+	[HOLD_PIN] = "pin", [HOLD_HOST] = "call",
+};
+
+int upkeep_holds(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct kernel *k = ctx;
+	const void *key, *val;
+	char text[REF_TEXT_MAX], when[40];
+	json_t *list = json_array();
+	uint8_t at[KEY_MAX];
+	struct row_hold row;
+	size_t key_len = 0, len;
+	int e;
+
+	(void)params; (void)fds; (void)n_fds;
+	for (;;) {
+		uint8_t kind;
+		json_t *hold;
+
+		e = store_next(k->store, T_HOLD, key_len ? at : NULL, key_len, !key_len, &key, &key_len, &val, &len);
+		if (e)
+			break;
+		memcpy(at, key, key_len);
+		kind = at[8];
+		if (!row_hold_read(val, len, &row) || kind >= ARRAY_LEN(hold_names) || !hold_names[kind]) {
+			json_decref(list);
+			return kernel_corrupt("store: hold row is damaged");
+		}
+		if (kind == HOLD_HOST)
+			continue;	/* calls on their way, not something to release */
+		hold = json_pack("{sssssIss}", "kref", kref_format((kref_t){ get_be64(at) }, text), "kind", hold_names[kind],
+				 "count", (json_int_t)row.count, "since", methods_time(row.since_us, when));
+		json_object_set_new(hold, "owner", kind == HOLD_ROOT || kind == HOLD_RESULT
+							   ? json_sprintf("s%" PRIu64, get_be64(at + 9)) : json_null());
+		json_array_append_new(list, hold);
+	}
+	if (e < 0) {
+		json_decref(list);
+		return error_trace(e);
+	}
+	control_reply(r, json_pack("{so}", "holds", list));
+	return 0;
+}
+
+int upkeep_release(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct kernel *k = ctx;
+	char text[REF_TEXT_MAX];
+	uint64_t count;
+	kref_t ref;
+	int e;
+
+	(void)fds; (void)n_fds;
+	if (!methods_kref(params, "kref", 0, &ref))
+		return methods_refuse(r, "kref: expected a reference, as in \"ko9\"");
+	e = kernel_hold_count(k, ref, HOLD_PERSON, 0, &count);
+	if (e < 0)
+		return e;
+	if (!count) {
+		control_error(r, CONTROL_KERNEL_ERROR, "NOT_HELD", "%s is not held for you; `holds` lists what is",
+			      kref_format(ref, text));
+		return 0;
+	}
+	e = kernel_savepoint(k);
+	if (e >= 0)
+		e = kernel_hold(k, ref, HOLD_PERSON, 0, -(int64_t)count);
+	if (e >= 0)
+		e = kernel_release(k);
+	if (e >= 0)
+		control_reply(r, json_object());
+	return e;
+}
 
 static int change_pins(struct kernel *k, struct control_request *r, kref_t ref, uint64_t count, int delta)
 {
@@ -73,6 +148,55 @@ int upkeep_unpin(void *ctx, struct control_request *r, json_t *params, int *fds,
 }
 
 /* --- revoking, collecting ------------------------------------------------------------------------------------------- */
+
+static int load_object(struct kernel *k, struct control_request *r, json_t *params, kref_t *refp, struct row_object *row)
+{
+	char text[REF_TEXT_MAX];
+	int e;
+
+	if (!methods_kref(params, "kref", 0, refp) || kref_is_promise(*refp)) {
+		methods_refuse(r, "kref: expected an object, as in \"ko9\"");
+		return 1;
+	}
+	e = object_load(k, *refp, row);
+	if (e > 0)
+		control_error(r, CONTROL_KERNEL_ERROR, "OBJECT_DELETED", "%s does not exist", kref_format(*refp, text));
+	return e;
+}
+
+int upkeep_revoke(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct kernel *k = ctx;
+	struct row_object row;
+	kref_t ref;
+	int e;
+
+	(void)fds; (void)n_fds;
+	e = load_object(k, r, params, &ref, &row);
+	if (e)
+		return e < 0 ? e : 0;
+	e = kernel_savepoint(k);
+	if (e >= 0)
+		e = object_revoke(k, ref, &row);	/* X1 */
+	if (e >= 0)
+		e = kernel_release(k);
+	if (e >= 0)
+		control_reply(r, json_object());
+	return e;
+}
+
+int upkeep_is_revoked(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
+{
+	struct row_object row;
+	kref_t ref;
+	int e;
+
+	(void)fds; (void)n_fds;
+	e = load_object(ctx, r, params, &ref, &row);
+	if (e == 0)
+		control_reply(r, json_pack("{sb}", "revoked", (int)object_is_revoked(ctx, ref, &row)));
+	return e < 0 ? e : 0;
+}
 
 int upkeep_revoke_vat(void *ctx, struct control_request *r, json_t *params, int *fds, size_t n_fds)
 {
