@@ -151,7 +151,7 @@ SCENARIO_BROKER := $(filter-out broker/main.c broker/options.c broker/uidblock.c
 # The fault sweep: the same, but tests/fault/points.c stands between the broker and what can fail. Never sanitised: it has its own malloc.
 FAULT := tests/fault/main.c tests/fault/points.c $(filter-out tests/runner/main.c,$(SCENARIO)) $(SCENARIO_BROKER)
 FAULT_WRAPPED := broker_open kernel_savepoint kernel_rollback steps_run actor_spawn exit epoll_wait fallocate now_monotonic_ns now_realtime_us \
-	$(addprefix store_,get put del next savepoint release rollback commit) \
+	$(addprefix store_,get put del next next_of savepoint release rollback commit) \
 	$(addprefix mdb_,txn_begin txn_renew txn_commit put del get cursor_open cursor_renew cursor_get) \
 	send sendmsg write socketpair memfd_create accept4 eventfd epoll_create1 open openat epoll_ctl pthread_create
 FAULT_WRAP = $(patsubst %,-Wl$(comma)--wrap=%,$(FAULT_WRAPPED))

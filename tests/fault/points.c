@@ -267,6 +267,9 @@ STORE_CALL(store_del, (struct store *s, enum table t, const void *key, size_t ke
 STORE_CALL(store_next, (struct store *s, enum table t, const void *key, size_t key_len, bool or_equal, const void **keyp,
 			size_t *key_lenp, const void **valp, size_t *lenp),
 	   (s, t, key, key_len, or_equal, keyp, key_lenp, valp, lenp))
+STORE_CALL(store_next_of, (struct store *s, enum table t, const void *key, size_t key_len, size_t prefix, bool or_equal,
+			   const void **keyp, size_t *key_lenp, const void **valp, size_t *lenp),
+	   (s, t, key, key_len, prefix, or_equal, keyp, key_lenp, valp, lenp))
 STORE_CALL(store_savepoint, (struct store *s), (s))
 STORE_CALL(store_release, (struct store *s), (s))
 STORE_CALL(store_rollback, (struct store *s), (s))
