@@ -13,6 +13,8 @@
 #include "launch.h"
 #include "object.h"
 
+#define ASIDE_LOOKS 100000u	/* references looked at for one list: more would hold up everybody */
+
 /* --- holds and pins ------------------------------------------------------------------------------------------------- */
 
 static const char *const hold_names[] = {
@@ -262,16 +264,19 @@ int upkeep_collect(void *ctx, struct control_request *r, json_t *params, int *fd
 
 /* --- what was set aside --------------------------------------------------------------------------------------------- */
 
-static int aside_json(struct kernel *k, const struct aside *a, json_t **jsonp)
+/* *budget: references that may still be looked at; a message with more is listed without saying whether it can be sent. */
+static int aside_json(struct kernel *k, const struct aside *a, size_t *budget, json_t **jsonp)
 {
+	bool looked = a->methargs.n_slots <= *budget;
 	_cleanup_free_ char *method = smallcaps_method(a->methargs.body, a->methargs.body_len);
 	struct vat *v = vat_find(k, a->vat);
 	char text[REF_TEXT_MAX], when[40];
+	kref_t lost = KREF_NONE;
 	json_t *name;
-	kref_t lost;
 	int r;
 
-	r = aside_lost(k, a, &lost);
+	*budget -= looked ? a->methargs.n_slots : 0;
+	r = looked ? aside_lost(k, a, &lost) : 0;
 	if (r < 0)
 		return r;
 	*jsonp = json_pack("{sIsssosssssIsI}", "id", (json_int_t)a->seq, "time", methods_time(a->row.time_us, when), "vat",
@@ -283,7 +288,7 @@ static int aside_json(struct kernel *k, const struct aside *a, json_t **jsonp)
 	/* A name is any text that a vat liked to send; what is not UTF-8 has none. */
 	name = method ? json_string(method) : NULL;
 	json_object_set_new(*jsonp, "method", name ? name : json_null());
-	json_object_set_new(*jsonp, "sendable", json_boolean(kref_is_none(lost)));
+	json_object_set_new(*jsonp, "sendable", looked ? json_boolean(kref_is_none(lost)) : json_null());
 	json_object_set_new(*jsonp, "lost", kref_is_none(lost) ? json_null() : json_string(kref_format(lost, text)));
 	return 0;
 }
@@ -292,12 +297,13 @@ static int list_aside(struct kernel *k, struct control_request *r)
 {
 	struct aside a = { 0 };
 	json_t *list = json_array();
+	size_t budget = ASIDE_LOOKS;
 	int e;
 
 	while ((e = aside_next(k, &a)) == 0) {
 		json_t *one;
 
-		e = aside_json(k, &a, &one);
+		e = aside_json(k, &a, &budget, &one);
 		if (e < 0)
 			break;
 		json_array_append_new(list, one);
