@@ -124,11 +124,14 @@ static int make_file(struct kernel *k, const struct config_io *c, char *why)
 {
 	_cleanup_close_ int parent = -1, fd = -1;
 	const char *name;
+	mode_t mask;
 	int r = resolve_parent(k, c->path, &parent, &name, why);
 
 	if (r)
 		return r;
-	fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0666);
+	mask = umask(0);	/* the broker's own is for its store; others are to read this */
+	fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0644);
+	umask(mask);
 	return fd < 0 && errno != EEXIST ? refuse(why, "%.100s: %s", c->path, strerror(errno)) : 0;
 }
 

@@ -201,6 +201,8 @@ static int die(struct kernel *k, struct vat *v)
 	if (r < 0)
 		return r;
 	log_info("v%" PRIu64 " (%s) died: %s", v->number, v->row.name, v->death);
+	if (v->row.status == VAT_SUSPENDED)
+		log_warn("v%" PRIu64 " (%s) suspended: %s", v->number, v->row.name, v->row.reason);
 	return 0;
 }
 

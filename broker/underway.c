@@ -81,6 +81,8 @@ static struct underway *place_of(struct underway_page *p, const struct underway 
 
 static void count_death(struct underway_page *p)
 {
+	static const char *const what[UNDERWAY_N] = { [UNDERWAY_DELIVERY] = "delivery", [UNDERWAY_SERVICE] = "service call",
+						      [UNDERWAY_SWEEP] = "cleaning up", [UNDERWAY_ANSWER] = "service call" };
 	struct underway found = p->now, *s = place_of(p, &found);
 
 	p->now = (struct underway){ 0 };
@@ -88,8 +90,9 @@ static void count_death(struct underway_page *p)
 		return;
 	found.n_deaths = is_same(s, &found) ? s->n_deaths + 1 : 1;
 	*s = found;
-	log_warn("the last broker ended in the middle of something (%u, v%" PRIu64 ", %" PRIu64 "); %u times so far", found.kind,
-		 found.vat, found.item, found.n_deaths);
+	log_warn("the last broker ended in the middle of %s %" PRIu64 " (v%" PRIu64 "); %u times so far",
+		 found.kind < ARRAY_LEN(what) && what[found.kind] ? what[found.kind] : "something", found.item, found.vat,
+		 found.n_deaths);
 }
 
 static bool has_suspects(const struct underway_page *p)

@@ -340,9 +340,12 @@ static void print_vats(const json_t *status, const json_t *vats)
 		const json_t *v = json_array_get(vats, i);
 		_cleanup_free_ char *isolation = join(json_object_get(v, "isolation"), ",");
 
-		for (size_t j = 0; j < ARRAY_LEN(keys); j++)
-			listing_add(&t, strcmp(keys[j], "subcluster") ? output_member(v, keys[j], buf)
-								      : subcluster_label(status, v, label));
+		for (size_t j = 0; j < ARRAY_LEN(keys); j++) {
+			const char *cell = strcmp(keys[j], "subcluster") ? output_member(v, keys[j], buf)
+									 : subcluster_label(status, v, label);
+
+			listing_add(&t, !strcmp(keys[j], "pid") && !strcmp(cell, "0") ? "-" : cell);	/* no process */
+		}
 		listing_add(&t, isolation ? isolation : "");
 	}
 	listing_print(&t);

@@ -55,6 +55,7 @@ test_files() {
 	equal '"one"' "$OUT"
 	call "$log" write '"first"'
 	equal first "$(< "$T/srv/log")"
+	equal 644 "$(stat -c %a "$T/srv/log")"
 	call "$(channel tty)" write '"to the log\u001b"'
 	grep -qF 'console: io:s1:tty: to the log\x1b' "$RUN/capstand.log" || fail "no line in the kernel's log"
 	broker_kill
