@@ -569,7 +569,7 @@ static void test_ps(void **state)
 	PLAY(WORDS("ps"), { "getStatus", "{}", status_answer });
 	expect(0, "VAT  NAME   SUBCLUSTER  STATUS     INCARNATION  PID  UID         CRANKS  QUEUED  ISOLATION\n"
 		  "v1   alice  s1          running    1            123  1879048192  12      0       uid,nocaps\n"
-		  "v10  bob    s2(reg)     suspended  21           0    0           0       3       -\n", "");
+		  "v10  bob    s2(reg)     suspended  21           -    0           0       3       -\n", "");
 	PLAY(WORDS("ps"), { "getStatus", NULL, "\"result\":{\"vats\":[]}" });
 	expect(0, "VAT  NAME  SUBCLUSTER  STATUS  INCARNATION  PID  UID  CRANKS  QUEUED  ISOLATION\n", "");
 }
