@@ -318,6 +318,62 @@ static void test_sweep_in_steps(void **state)
 	assert_int_equal(n_rows(T_PROMISE), 0);
 }
 
+/* G6: a hundred thousand entries on either side go in steps of a few hundred, and between them others are answered */
+static void test_sweep_of_many(void **state)
+{
+	enum { MESSAGES = 10, EACH = 10000 };
+	size_t size = EACH * 9 + 100;
+	unsigned i, n, steps = 0, answered = 0;
+	char *text = malloc(size), *at;
+
+	(void)state;
+	assert_non_null(text);
+	world->no_check = true;
+	cluster("abcd");
+	give("b", root("c"));
+	for (n = 0; n < MESSAGES; n++) {
+		at = text + sprintf(text, "send o-1 #m [");
+		for (i = 1; i <= EACH; i++)
+			at += sprintf(at, "o+%u ", n * EACH + i);
+		strcpy(at, "] -");
+		act("b", text, NULL);
+		free(next_delivery(raw_named("c")));
+		play("c", "done", NULL);
+	}
+	free(text);
+	assert_int_equal(vat_named("b")->row.n_exports, 1 + MESSAGES * EACH);
+	assert_int_equal(vat_named("c")->row.n_imports, MESSAGES * EACH);
+
+	must(vat_terminate(&world->k, vat_named("b"), "by the test"));
+	host_send(root("d"), "#ping", NULL, 0, false);
+	while (world->k.sweeping) {
+		world_step();
+		assert_true(++steps < 2 * MESSAGES * EACH / SWEEP_BUDGET);
+		at = next_delivery(raw_named("d"));
+		if (!at)
+			continue;
+		free(at);
+		say("d", "done", NULL);
+		host_send(root("d"), "#ping", NULL, 0, false);
+		answered++;
+	}
+	assert_true(steps >= MESSAGES * EACH / SWEEP_BUDGET);
+	assert_true(answered > steps / 4); /* one step to read the answer, one to send the next message */
+	assert_int_equal(vat_named("b")->row.n_exports, 0);
+	assert_int_equal(vat_named("c")->row.n_imports, MESSAGES * EACH);
+	world->no_check = false;
+	world_commit();
+
+	/* And who held all of them ends as well: nothing is left of either. */
+	world->no_check = true;
+	must(subcluster_terminate(&world->k, subcluster_of("a"), "the end", NULL));
+	world_run();
+	world->no_check = false;
+	world_commit();
+	assert_int_equal(n_rows(T_OBJECT), world->n_services);
+	assert_int_equal(n_rows(T_CLIST) + n_rows(T_IMPORTER) + n_rows(T_GC) + n_rows(T_SWEEP), 0);
+}
+
 /* --- references across all that ------------------------------------------------------------------------- */
 
 /* X1: a revoked reference can still be passed, dropped and retired */
@@ -492,6 +548,7 @@ int main(void)
 	    T(test_reopen),
 	    T(test_reopen_launching),
 	    T(test_sweep_in_steps),
+	    {"test_sweep_of_many (overlay)", test_sweep_of_many, setup_overlay, teardown, NULL},
 	    T(test_revoked_is_passed_on),
 	    T(test_two_subclusters),
 	    T(test_revoke_vat),
