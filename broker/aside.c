@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aside.h"
 
+#include <inttypes.h>
+
 #include "launch.h"
 
 int aside_next(struct kernel *k, struct aside *a)
@@ -99,6 +101,7 @@ int aside_put(struct kernel *k, struct vat *v, const struct item *i)
 	memcpy(raw + sizeof(head), i->raw, i->len);
 	row->n_aside++;
 	row->aside_bytes += len;
+	log_warn("v%" PRIu64 " (%s): message %" PRIu64 " is set aside", v->number, v->row.name, i->seq);
 	r = store_put(k->store, T_ASIDE, key, key_u64_u64(key, v->number, i->seq), raw, len);
 	return r < 0 ? error_trace(r) : 0;
 }

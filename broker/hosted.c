@@ -330,7 +330,11 @@ int hosted_unregister(struct kernel *k, struct control_request *r, const char *n
 	e = service_load(k, name, &row);
 	if (e < 0)
 		return e;
-	if (e || !(row.flags & SERVICE_F_HOST) || (row.flags & SERVICE_F_IO)) {
+	if (e == 0 && (!(row.flags & SERVICE_F_HOST) || (row.flags & SERVICE_F_IO))) {
+		control_error(r, CONTROL_KERNEL_ERROR, "SERVICE_RESERVED", "\"%s\" is the kernel's own service", name);
+		return HOSTED_E_REFUSED;
+	}
+	if (e) {
 		control_error(r, CONTROL_KERNEL_ERROR, "SERVICE_UNKNOWN", "there is no registered service \"%s\"", name);
 		return HOSTED_E_REFUSED;
 	}

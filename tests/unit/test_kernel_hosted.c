@@ -561,7 +561,7 @@ static void test_hosted_unregister(void **state)
 	uint64_t id;
 
 	(void)state;
-	assert_string_equal(unregisters(h, "console"), "[SERVICE_UNKNOWN] there is no registered service \"console\"");
+	assert_string_equal(unregisters(h, "console"), "[SERVICE_RESERVED] \"console\" is the kernel's own service");
 	assert_string_equal(unregisters(h, "nobody"), "[SERVICE_UNKNOWN] there is no registered service \"nobody\"");
 	assert_string_equal(unregisters(other, "greeter"),
 	                    "[SERVICE_OWNED] \"greeter\" was registered by uid 1000; you are uid 1001");
