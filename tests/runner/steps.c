@@ -688,11 +688,15 @@ static json_t *cluster_of(struct runner *r, char *at, json_t **namesp)
 
 static void do_launch(struct runner *r, char *at)
 {
-	json_t *names = NULL;
+	json_t *names = NULL, *config, *vat;
+	const char *name;
 
 	if (*at == '{') {
 		backend_quiet(r);
-		ask_launch(r, need_json(r, at));
+		config = need_json(r, at);
+		json_object_foreach(json_object_get(config, "vats"), name, vat)
+			actor_get(r, name);
+		ask_launch(r, config);
 	} else {
 		ask_launch(r, cluster_of(r, at, &names));
 	}
