@@ -17,10 +17,10 @@
 
 struct facet_call {
 	UT_hash_handle hh;		/* by seq, until it is settled */
-	struct facet_call *next;	/* TODO or ANSWERED */
+	struct facet_call *next;	/* BEGUN or ANSWERED */
 	struct control_local local;
 	uint64_t seq;
-	enum { TODO, ASKED, ANSWERED } state;
+	enum { BEGUN, ASKED, ANSWERED } state;
 	const struct control_method *method;
 	const char *name;
 	json_t *params;
@@ -341,7 +341,7 @@ static bool forget(struct kernel *k, const struct item *i)
 {
 	struct facet_call *f = find_call(k, i->seq);
 
-	return f && f->state != TODO;
+	return f && f->state != BEGUN;
 }
 
 static int run(struct kernel *k, struct facet_call *f, const struct item *i)

@@ -3,7 +3,7 @@
  * The service `kernelFacet` (S11): the methods of the control socket, for vats of system subclusters. What a method does is in
  * methods.c and its like, which see no difference; here arguments become its parameters, and its result a value:
  *
- *	begin(): parameters checked ─▶ TODO ─facet_pump: the method runs─▶ ASKED ─it answers─▶ ANSWERED ─facet_answers─▶ settled, gone
+ *	begin(): parameters checked ─▶ BEGUN ─facet_pump: the method runs─▶ ASKED ─it answers─▶ ANSWERED ─facet_answers─▶ settled, gone
  *
  * Methods make transactions of their own, so they run outside of begin's; they may answer from anywhere, so the answer is noted, and
  * carried out as soon as who answered is done: before anything can be committed. So the last of what a method did and its answer are
