@@ -43,7 +43,7 @@ CAPSTAND := broker/main.c broker/options.c broker/uidblock.c broker/instance.c b
 	broker/space.c \
 	broker/channel.c broker/translate.c broker/clist.c broker/object.c broker/promise.c broker/queue.c \
 	broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/collect.c broker/sweep.c broker/vat.c broker/life.c broker/aside.c broker/process.c \
-	broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/io.c broker/iopath.c broker/system.c broker/arrival.c broker/control.c broker/methods.c broker/upkeep.c broker/code.c broker/lease.c \
+	broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/io.c broker/iopath.c broker/system.c broker/arrival.c broker/control.c broker/methods.c broker/upkeep.c broker/code.c broker/lease.c broker/live.c \
 	$(LIB_BASE) $(LIB_WIRE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_CONFIG) $(LIB_OMAP)
 CAPSTAND += $(SERVICES) broker/deadline.c broker/charge.c broker/underway.c
 CAPSTAND_LIBS := -llmdb -ljansson -lcap -lmd -lpthread -lresolv -lsystemd
@@ -165,7 +165,7 @@ LINK_test_spawner := broker/spawner.c broker/jail.c broker/fsmount.c lib/util.c
 LIBS_test_spawner := -lcap
 LINK_test_code := broker/code.c broker/loop.c lib/util.c
 LIBS_test_code := -lmd -lpthread
-LINK_test_lease := broker/lease.c broker/loop.c lib/util.c
+LINK_test_lease := broker/lease.c broker/live.c broker/loop.c lib/util.c
 
 # The mount: its texts without FUSE; then the real thing (root and /dev/fuse, else skipped).
 UNIT_TESTS += test_fs test_fs_mount

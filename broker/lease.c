@@ -2,42 +2,11 @@
 /* Snapshots held for capstan-fs: see lease.h. */
 #include "lease.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 
-#define PAGE_SIZE_BYTES 4096u
-
-int lease_page_new(struct lease_page **pagep, int *fdp)
+static uint64_t generation(const struct lease_server *l, uint32_t id)
 {
-	_cleanup_close_ int fd = -1;
-	void *map;
-
-	fd = memfd_create("capstan-lease", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0 || ftruncate(fd, PAGE_SIZE_BYTES))
-		return error_origin(errno);
-	map = mmap(NULL, PAGE_SIZE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (map == MAP_FAILED)
-		return error_origin(errno);
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
-		munmap(map, PAGE_SIZE_BYTES);
-		return error_origin(errno);
-	}
-	*pagep = map;
-	*fdp = TAKE_FD(fd);
-	return 0;
-}
-
-struct lease_page *lease_page_free(struct lease_page *page)
-{
-	if (page)
-		munmap(page, PAGE_SIZE_BYTES);
-	return NULL;
-}
-
-static uint64_t generation(const struct lease_server *l)
-{
-	return __atomic_load_n(&l->page->generation, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&l->page->generation[id], __ATOMIC_ACQUIRE);
 }
 
 static void drop(struct lease_server *l, struct lease_hold *h)
@@ -50,13 +19,13 @@ static void drop(struct lease_server *l, struct lease_hold *h)
 /* Readers that were not done must not trust what they read: the generation moves before a page can be reused. */
 static void end_early(struct lease_server *l, struct lease_hold *h)
 {
-	__atomic_add_fetch(&l->page->generation, 1, __ATOMIC_ACQ_REL);
+	__atomic_add_fetch(&l->page->generation[h - l->holds], 1, __ATOMIC_ACQ_REL);
 	drop(l, h);
 }
 
 static void disconnect(struct lease_server *l)
 {
-	for (size_t i = 0; i < LEASE_MAX; i++)
+	for (size_t i = 0; i < LEASE_N; i++)
 		if (l->holds[i].snapshot)
 			end_early(l, &l->holds[i]);
 	loop_remove(l->loop, &l->source);
@@ -78,7 +47,8 @@ static int acquire(struct lease_server *l, uint32_t id, struct lease_reply *repl
 	if (r)
 		return error_trace(r);
 	h->deadline_ns = now_monotonic_ns() + LEASE_MS * 1000000ull;
-	reply->generation = generation(l);
+	reply->generation = generation(l, id);
+	reply->deadline_ns = h->deadline_ns;
 	return 0;
 }
 
@@ -113,7 +83,7 @@ static int on_ready(struct loop_source *s, uint32_t events)
 		disconnect(l);
 		return 0;
 	}
-	if (n != sizeof(rq) || rq.id >= LEASE_MAX || (rq.op != LEASE_ACQUIRE && rq.op != LEASE_RELEASE)) {
+	if (n != sizeof(rq) || rq.id >= LEASE_N || (rq.op != LEASE_ACQUIRE && rq.op != LEASE_RELEASE)) {
 		log_warn("capstan-fs sent a malformed lease request");
 		disconnect(l);
 		return 0;
@@ -139,7 +109,7 @@ int lease_server_deadline_ms(const struct lease_server *l)
 {
 	uint64_t now = now_monotonic_ns(), first = UINT64_MAX;
 
-	for (size_t i = 0; i < LEASE_MAX; i++)
+	for (size_t i = 0; i < LEASE_N; i++)
 		if (l->holds[i].snapshot && l->holds[i].deadline_ns < first)
 			first = l->holds[i].deadline_ns;
 	if (first == UINT64_MAX)
@@ -151,7 +121,7 @@ void lease_server_expire(struct lease_server *l)
 {
 	uint64_t now = now_monotonic_ns();
 
-	for (size_t i = 0; i < LEASE_MAX; i++)
+	for (size_t i = 0; i < LEASE_N; i++)
 		if (l->holds[i].snapshot && l->holds[i].deadline_ns <= now)
 			end_early(l, &l->holds[i]);
 }

@@ -25,13 +25,9 @@ struct lease_server {
 	struct store *store;
 	struct lease_page *page;	/* borrowed */
 	int fd;
-	struct lease_hold holds[LEASE_MAX];
+	struct lease_hold holds[LEASE_N];
 };
 #define LEASE_SERVER_INIT { .source = { .fd = -1 }, .fd = -1 }
-
-/* The shared page: mapped read-write here; *fdp is sealed so that nobody maps it writable again. */
-int lease_page_new(struct lease_page **pagep, int *fdp);
-struct lease_page *lease_page_free(struct lease_page *page);
 
 /* Takes fd (SOCK_SEQPACKET). loop, store and page outlive the server. */
 int lease_server_init(struct lease_server *l, struct loop *loop, struct store *store, struct lease_page *page, int fd);

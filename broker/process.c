@@ -7,13 +7,14 @@
 
 #include "code.h"
 #include "lease.h"
+#include "live.h"
 #include "vat.h"
 
 enum { SEND_AGAIN = 1 };
 
 static struct kernel *the_kernel;	/* the spawner's source has one owner in the process */
-static struct lease_page *lease_page;
-static int lease_page_fd = -1;
+static struct live_page *live_page;
+static int live_page_fd = -1;
 static struct lease_server lease = LEASE_SERVER_INIT;
 static int on_spawner(struct loop_source *s, uint32_t events);
 static struct loop_source source = LOOP_SOURCE_INIT(on_spawner);
@@ -231,12 +232,12 @@ int process_mount(struct kernel *k)
 	if (k->no_mount || k->stopping)
 		return 0;
 	lease_server_deinit(&lease);
-	if (!lease_page) {
-		r = lease_page_new(&lease_page, &lease_page_fd);
+	if (!live_page) {
+		r = live_page_new(&live_page, &live_page_fd);
 		if (r < 0)
 			return error_trace(r);
-		lease_page->commits = 1;
-		k->commits_shown = &lease_page->commits;
+		live_page->lease.commits = 1;
+		k->commits_shown = &live_page->lease.commits;
 	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_origin(errno);
@@ -245,9 +246,9 @@ int process_mount(struct kernel *k)
 		close_all(pair, 2);
 		return error_trace(data);
 	}
-	r = lease_server_init(&lease, &k->loop, k->store, lease_page, pair[0]);
+	r = lease_server_init(&lease, &k->loop, k->store, &live_page->lease, pair[0]);
 	if (r >= 0)
-		r = send_request(k, &rq, (int[]){ data, pair[1], lease_page_fd }, 3);
+		r = send_request(k, &rq, (int[]){ data, pair[1], live_page_fd }, 3);
 	close(data);
 	close(pair[1]);
 	k->mount_wanted = r == SEND_AGAIN;
@@ -355,9 +356,9 @@ void process_deinit(struct kernel *k)
 {
 	lease_server_deinit(&lease);
 	k->commits_shown = NULL;
-	lease_page = lease_page_free(lease_page);
-	if (lease_page_fd >= 0)
-		close(lease_page_fd);
-	lease_page_fd = -1;
+	live_page = live_page_free(live_page);
+	if (live_page_fd >= 0)
+		close(live_page_fd);
+	live_page_fd = -1;
 	loop_remove(&k->loop, &source);
 }

@@ -400,9 +400,11 @@ int vat_log(struct kernel *k, struct vat *v, uint32_t level, const void *text, s
 	row = malloc(sizeof(head) + len);
 	if (!row)
 		return error_origin(ENOMEM);
+	rv = vat_edit(k, v);
+	head.offset = rv->log_bytes;
+	rv->log_bytes += log_line_size(&head, text, len);
 	memcpy(row, &head, sizeof(head));
 	memcpy(row + sizeof(head), text, len);
-	rv = vat_edit(k, v);
 	r = store_put(k->store, T_LOG, key, key_u64_u64(key, v->number, rv->next_log), row, sizeof(head) + len);
 	if (r < 0)
 		return error_trace(r);

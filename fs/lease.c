@@ -13,23 +13,23 @@
 int lease_init(struct lease *l, int fd, int page_fd)
 {
 	struct stat st;
-	void *page;
+	struct live_page *live;
 
 	if (fstat(page_fd, &st))
 		return error_origin(errno);
-	if (st.st_size < (off_t)sizeof(*l->page))	/* touching it would be SIGBUS */
+	if (st.st_size < (off_t)sizeof(*live))	/* touching it would be SIGBUS */
 		return error_origin(EINVAL);
-	page = mmap(NULL, sizeof(*l->page), PROT_READ, MAP_SHARED, page_fd, 0);
-	if (page == MAP_FAILED)
+	live = mmap(NULL, sizeof(*live), PROT_READ, MAP_SHARED, page_fd, 0);
+	if (live == MAP_FAILED)
 		return error_origin(errno);
-	*l = (struct lease){ .fd = fd, .page = page };
+	*l = (struct lease){ .fd = fd, .live = live, .page = &live->lease };
 	return 0;
 }
 
 void lease_deinit(struct lease *l)
 {
-	if (l->page)
-		munmap((void *)l->page, sizeof(*l->page));
+	if (l->live)
+		munmap((void *)l->live, sizeof(*l->live));
 	*l = (struct lease)LEASE_INIT;
 }
 
@@ -125,7 +125,7 @@ int lease_check(const struct lease *l)
 	assert(l->held);
 	/* What was read before must not move past this. */
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	return __atomic_load_n(&l->page->generation, __ATOMIC_ACQUIRE) == l->generation ? 0 : LEASE_E_EXPIRED;
+	return __atomic_load_n(&l->page->generation[l->id], __ATOMIC_ACQUIRE) == l->generation ? 0 : LEASE_E_EXPIRED;
 }
 
 bool lease_is_current(const struct lease *l)

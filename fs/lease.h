@@ -9,7 +9,7 @@
 #ifndef CAPSTAN_FS_LEASE_H
 #define CAPSTAN_FS_LEASE_H
 
-#include "../lib/lease.h"
+#include "../lib/live.h"
 #include "../lib/util.h"
 
 #define LEASE_WAIT_MS	1000	/* for one answer, then the reader is told EIO */
@@ -23,7 +23,8 @@ enum lease_outcome {
 
 struct lease {
 	int fd;				/* borrowed */
-	const struct lease_page *page;	/* mapped read-only */
+	const struct live_page *live;	/* mapped read-only */
+	const struct lease_page *page;	/* its head */
 	uint32_t id;			/* of the last request */
 	uint64_t generation;		/* at the grant */
 	uint64_t commits;		/* before it: the snapshot has at least these */

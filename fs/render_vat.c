@@ -250,7 +250,7 @@ int render_vat_decides(struct view *v, uint64_t id, struct text *t)
 
 #define LOG_HEAD	64	/* more than time, incarnation and level take, and than the line that says "cut" */
 
-static size_t log_line_size(const char *line, size_t len)
+static size_t shown_size(const char *line, size_t len)
 {
 	char none[1];
 
@@ -270,7 +270,7 @@ static int log_size(struct view *v, uint64_t id, size_t *sizep)
 	scan_begin_u64(&s, v, T_LOG, id);
 	while (!(r = scan_next(&s)))
 		if (row_log_read(s.val, s.len, &row, &line, &len))
-			*sizep += log_line_size(line, len);
+			*sizep += shown_size(line, len);
 	return r < 0 ? r : 0;
 }
 
@@ -296,7 +296,7 @@ int render_vat_log(struct view *v, uint64_t id, struct text *t)
 		if (!row_log_read(s.val, s.len, &row, &line, &len))
 			continue;
 		if (size + LOG_HEAD >= t->max) {
-			size -= log_line_size(line, len);
+			size -= shown_size(line, len);
 			continue;
 		}
 		text_time(t, row.time_us);

@@ -374,16 +374,38 @@ static int see_log(struct check *c, const struct row *row)
 	const char *text;
 	size_t len;
 
-	if (!row_log_read(row->val, row->len, &log, &text, &len))
+	if (!row_log_read(row->val, row->len, &log, &text, &len)) {
 		check_row_problem(c, row, "the row does not read");
+		return 0;
+	}
 	if (check_vat_known(c, row, key_part(row, 0)) && key_part(row, 1) >= v->row.next_log)
 		check_row_problem(c, row, "next_log is %llu", (unsigned long long)v->row.next_log);
+	else if (v && log.offset + log_line_size(&log, text, len) > v->row.log_bytes)
+		check_row_problem(c, row, "log_bytes is %llu", (unsigned long long)v->row.log_bytes);
+	return 0;
+}
+
+static int see_death(struct check *c, const struct row *row)
+{
+	struct vat_tally *v = check_vat_find(c, key_part(row, 0));
+	struct row_death death;
+	const char *text;
+	size_t len;
+
+	if (!row_death_read(row->val, row->len, &death, &text, &len))
+		check_row_problem(c, row, "the row does not read");
+	if (check_vat_known(c, row, key_part(row, 0)) && key_part(row, 1) > v->row.n_deaths)
+		check_row_problem(c, row, "n_deaths is %u", v->row.n_deaths);
 	return 0;
 }
 
 static int see_code(struct check *c, const struct row *row)
 {
-	if (row->key_len != 32 || row->len != sizeof(struct row_code))
+	struct row_code code;
+	const char *name;
+	size_t len;
+
+	if (row->key_len != 32 || !row_code_read(row->val, row->len, &code, &name, &len))
 		check_row_problem(c, row, "the row does not read");
 	return 0;
 }
@@ -438,7 +460,7 @@ static const struct { enum table t; row_fn fn; } before[] = {
 	{ T_SUBCLUSTER, see_subcluster }, { T_SUB_CONFIG, see_sub_config }, { T_VAT_PARAM, see_vat_param },
 	{ T_SERVICE, see_service }, { T_SERVICE_OF, see_service_of }, { T_CHARGE, see_charge },
 }, after[] = {
-	{ T_GC, see_gc }, { T_LOG, see_log }, { T_CODE, see_code }, { T_ASIDE, see_aside }, { T_VATSTORE, see_vatstore },
+	{ T_GC, see_gc }, { T_LOG, see_log }, { T_CODE, see_code }, { T_DEATH, see_death }, { T_ASIDE, see_aside }, { T_VATSTORE, see_vatstore },
 };
 
 static int run(struct check *c)

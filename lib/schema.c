@@ -18,8 +18,9 @@ const char *const table_names[T_N] = {
 	[T_GC] = "gc",			[T_SWEEP] = "sweep",		[T_VATSTORE] = "vatstore",
 	[T_HOLD] = "hold",		[T_SERVICE] = "service",	[T_SERVICE_OF] = "service-of",
 	[T_LOG] = "log",		[T_CODE] = "code",		[T_ASIDE] = "aside",
-	[T_SUSPECT] = "suspect",	[T_CHARGE] = "charge",
+	[T_SUSPECT] = "suspect",	[T_CHARGE] = "charge",		[T_DEATH] = "death",
 };
+const char *const log_level_names[4] = { "debug", "info", "warning", "error" };
 
 void capdata_write(uint8_t *out, const void *body, size_t body_len, const uint64_t *slots, size_t n_slots)
 {
@@ -129,14 +130,44 @@ bool row_charge_read(const void *data, size_t len, struct row_charge *out)
 	return row_copy(data, len, out, sizeof *out);
 }
 
+/* A struct of `size` bytes, then text. */
+static bool read_head(const void *data, size_t len, void *out, size_t size, const char **textp, size_t *textlenp)
+{
+	if (len < size)
+		return false;
+	memcpy(out, data, size);
+	*textp = (const char *)data + size;
+	*textlenp = len - size;
+	return true;
+}
+
 bool row_log_read(const void *data, size_t len, struct row_log *out, const char **textp, size_t *textlenp)
 {
-	if (len < sizeof *out)
-		return false;
-	memcpy(out, data, sizeof *out);
-	*textp = (const char *)data + sizeof *out;
-	*textlenp = len - sizeof *out;
-	return true;
+	return read_head(data, len, out, sizeof(*out), textp, textlenp) && out->level < ARRAY_LEN(log_level_names) &&
+	       out->incarnation && out->offset <= INT64_MAX;
+}
+
+bool row_death_read(const void *data, size_t len, struct row_death *out, const char **textp, size_t *textlenp)
+{
+	return read_head(data, len, out, sizeof(*out), textp, textlenp) && out->incarnation;
+}
+
+bool row_code_read(const void *data, size_t len, struct row_code *out, const char **namep, size_t *namelenp)
+{
+	return read_head(data, len, out, sizeof(*out), namep, namelenp) && *namelenp <= CODE_NAME_MAX;
+}
+
+#define LOG_TIME_SIZE	27u	/* 2026-11-22T12:31:50.000042Z */
+
+size_t log_line_size(const struct row_log *row, const void *text, size_t len)
+{
+	char none[1];
+	size_t digits = 1;
+
+	for (uint32_t n = row->incarnation; n > 9; n /= 10)
+		digits++;
+	return LOG_TIME_SIZE + 1 + digits + 1 + strlen(log_level_names[row->level]) + 1 +
+	       escape_bytes(none, sizeof(none), text, len) + 1;
 }
 
 bool bucket_next(const void *row, size_t len, size_t *posp, struct bucket_entry *out)

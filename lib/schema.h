@@ -36,6 +36,7 @@
  *	ASIDE		u64 vat, u64 seq			struct row_aside + capdata (slots krefs, not counted)
  *	SUSPECT		u64 enum suspect_kind, u64 kref		empty: promises that the search for circles looks at
  *	CHARGE		u64 holder (as QUEUE), u64 endpoint	struct row_charge: what that one has there; 0: the outside
+ *	DEATH		u64 vat, u64 number of the death	struct row_death + text: how its last processes ended (DEATH_KEEP)
  */
 #ifndef CAPSTAN_SCHEMA_H
 #define CAPSTAN_SCHEMA_H
@@ -45,13 +46,13 @@
 
 #include "util.h"
 
-#define SCHEMA_VERSION	2
+#define SCHEMA_VERSION	3
 
 enum table {
 	T_META, T_VAT, T_VAT_CONFIG, T_VAT_PARAM, T_SUBCLUSTER, T_SUB_CONFIG, T_MEMBER, T_OBJECT, T_PROMISE,
 	T_VALUE, T_CLIST, T_EREF, T_IMPORTER, T_DECIDED, T_SUBSCRIBER, T_FORWARD, T_QUEUE, T_NOTIFYING, T_GC,
 	T_SWEEP, T_VATSTORE, T_HOLD, T_SERVICE, T_SERVICE_OF, T_LOG, T_CODE, T_ASIDE, T_SUSPECT,
-	T_CHARGE,
+	T_CHARGE, T_DEATH,
 	T_N
 };
 extern const char *const table_names[T_N];	/* the LMDB database names: "vat", "clist", … */
@@ -70,6 +71,7 @@ extern const char *const table_names[T_N];	/* the LMDB database names: "vat", "c
 #define META_N_BOOT		"n-boot"		/* how often a broker opened this store */
 #define META_BOOT_TIME		"boot-time"		/* realtime us of the last of them */
 #define META_VERSION		"version"		/* text: program version that wrote last */
+#define META_LIMITS		"limits"		/* struct row_limits: the defaults in force, written at boot */
 
 enum vat_status {
 	VAT_STARTING = 1,	/* process not there yet, or startVat not applied */
@@ -118,8 +120,10 @@ struct row_vat {
 	uint32_t n_dirt_gc;
 	uint64_t next_log;		/* next line number, from 1 */
 	uint64_t n_log_dropped;
+	uint64_t log_bytes;		/* `offset` of the next line */
 	uint64_t revoked_below;		/* what it exported with a lesser ko number is revoked (X1); 0: nothing */
 	uint64_t n_aside, aside_bytes;	/* its ASIDE rows (V4) */
+	uint8_t code[32];		/* SHA-256 of its program */
 	char name[VAT_NAME_MAX + 8];	/* NUL-terminated */
 	char reason[VAT_REASON_MAX];	/* why suspended or terminated; NUL-terminated */
 };
@@ -206,8 +210,17 @@ struct row_service {
 	uint64_t subcluster;		/* IO: whose; else 0 */
 	uint64_t position;		/* IO: of a file that is read: the end of what was answered */
 };
-struct row_log { uint64_t time_us; uint32_t level; uint32_t incarnation; };	/* then text */
-struct row_code { uint64_t size; uint64_t added_us; };
+/* `offset`: bytes of all lines before it as the mount shows them (log_line_size()): a place in a file that only grows. */
+struct row_log { uint64_t time_us; uint32_t level; uint32_t incarnation; uint64_t offset; };	/* then text */
+struct row_code { uint64_t size; uint64_t added_us; };	/* then the name under which it came, CODE_NAME_MAX bytes at most */
+#define CODE_NAME_MAX	255u
+#define DEATH_KEEP	16u	/* rows of a vat */
+struct row_death { uint64_t time_us; uint32_t incarnation; uint32_t zero; };	/* then text */
+/* The limits of a vat whose cluster says nothing, as struct config_limits (lib/config.h), in its order. 0: none. */
+struct row_limits {
+	uint64_t deadline_ms, cpu_ms, queue_messages, queue_bytes, waiting_messages, waiting_bytes, syscalls, crank_bytes, exports,
+		imports, vatstore_bytes, log_lines, memory, n_procs, n_files;
+};
 struct row_aside { uint64_t time_us; uint64_t target; uint32_t deaths; uint32_t zero; };	/* then capdata */
 
 enum suspect_kind {
@@ -249,6 +262,11 @@ bool row_hold_read(const void *data, size_t len, struct row_hold *out);
 bool row_aside_read(const void *data, size_t len, struct row_aside *out, struct capdata *methargs);
 bool row_charge_read(const void *data, size_t len, struct row_charge *out);
 bool row_log_read(const void *data, size_t len, struct row_log *out, const char **textp, size_t *textlenp);
+bool row_death_read(const void *data, size_t len, struct row_death *out, const char **textp, size_t *textlenp);
+bool row_code_read(const void *data, size_t len, struct row_code *out, const char **namep, size_t *namelenp);
+/* "2026-11-22T12:31:50.000042Z 1 info TEXT\n" in bytes, with the text escaped. */
+size_t log_line_size(const struct row_log *row, const void *text, size_t len);
+extern const char *const log_level_names[4];	/* debug, info, warning, error */
 
 /* Key builders: each returns the length. */
 #define KEY_MAX		511		/* LMDB's own limit */

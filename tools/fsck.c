@@ -79,6 +79,7 @@ static int check_codes(struct fsck *f)
 	const void *key, *val;
 	size_t key_len, len;
 	struct row_code row;
+	const char *name;
 	bool started = false;
 	int r;
 
@@ -88,10 +89,9 @@ static int check_codes(struct fsck *f)
 		r = reader_next(f->reader, T_CODE, at, started ? sizeof at : 0, !started, &key, &key_len, &val, &len);
 		if (r)
 			return r < 0 ? error_trace(r) : 0;
-		if (key_len != sizeof at || len != sizeof row)
+		if (key_len != sizeof at || !row_code_read(val, len, &row, &name, &len))
 			return 0;	/* reported as a row */
 		memcpy(at, key, sizeof at);
-		memcpy(&row, val, sizeof row);
 		started = true;
 		check_code(f, dir_fd, at, &row);
 	}

@@ -68,6 +68,8 @@ static void check_texts(const uint8_t *data, size_t size)
 	struct row_vat vat;
 	struct row_aside aside;
 	struct capdata value;
+	struct row_death death;
+	struct row_code code;
 	struct row_log log;
 	const char *text;
 	size_t len;
@@ -83,6 +85,15 @@ static void check_texts(const uint8_t *data, size_t size)
 	}
 	if (row_log_read(data, size, &log, &text, &len)) {
 		assert(len == size - sizeof log);
+		touch(text, len);
+		assert(log_line_size(&log, text, len) > len);
+	}
+	if (row_death_read(data, size, &death, &text, &len)) {
+		assert(len == size - sizeof death);
+		touch(text, len);
+	}
+	if (row_code_read(data, size, &code, &text, &len)) {
+		assert(len == size - sizeof code && len <= CODE_NAME_MAX);
 		touch(text, len);
 	}
 	if (row_aside_read(data, size, &aside, &value)) {

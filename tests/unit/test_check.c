@@ -167,11 +167,12 @@ static void put_vat(struct store *s, uint64_t n, const char *name, struct row_va
 	row.status = VAT_RUNNING;
 	row.uid = 1000 + (uint32_t)n;
 	row.next_log = 2;
+	row.log_bytes = log_line_size(&(struct row_log){ .level = 1, .incarnation = 1 }, "", 0);
 	strcpy(row.name, name);
 	put1(s, T_VAT, n, &row, sizeof row);
 	put1(s, T_VAT_CONFIG, n, "{}", 2);
 	put2(s, T_MEMBER, 1, n, name, strlen(name));
-	put2(s, T_LOG, n, 1, &(struct row_log){ .level = 1 }, sizeof(struct row_log));
+	put2(s, T_LOG, n, 1, &(struct row_log){ .level = 1, .incarnation = 1 }, sizeof(struct row_log));
 }
 
 static void put_tables(struct store *s)

@@ -21,7 +21,7 @@
 
 #include "store_dir.h"
 
-#include "../../lib/lease.h"
+#include "../../lib/live.h"
 
 #define FS_UID		61999u		/* nobody's */
 #define READER_GID	62000u
@@ -54,7 +54,7 @@ enum command {
 
 struct broker {
 	struct store *store;
-	struct lease_page *page;
+	struct live_page *page;
 	int lease, control;
 	enum command mode;
 	void *hold[LEASE_MAX];
@@ -89,8 +89,8 @@ static void broker_commit(struct broker *b)
 			 sizeof(row) + capdata_size(strlen(body), 0));
 	}
 	assert_int_equal(store_commit(b->store), 0);
-	if (b->page->commits)
-		__atomic_add_fetch(&b->page->commits, 1, __ATOMIC_RELEASE);
+	if (b->page->lease.commits)
+		__atomic_add_fetch(&b->page->lease.commits, 1, __ATOMIC_RELEASE);
 }
 
 static void broker_write_state(struct broker *b)
@@ -136,10 +136,10 @@ static void broker_grant(struct broker *b, uint32_t id)
 		return;
 	if (b->mode != BUSY)
 		assert_int_equal(store_snapshot_hold(b->store, &reply.txnid, &b->hold[id]), 0);
-	reply.generation = __atomic_load_n(&b->page->generation, __ATOMIC_ACQUIRE);
+	reply.generation = __atomic_load_n(&b->page->lease.generation[id], __ATOMIC_ACQUIRE);
 	if (b->mode == EXPIRE || b->mode == EXPIRE_ONE) {
 		broker_end_lease(b, id);
-		__atomic_add_fetch(&b->page->generation, 1, __ATOMIC_RELEASE);
+		__atomic_add_fetch(&b->page->lease.generation[id], 1, __ATOMIC_RELEASE);
 		if (b->mode == EXPIRE_ONE)
 			b->mode = NORMAL;
 	}
@@ -168,7 +168,7 @@ static void broker_obey(struct broker *b, enum command c)
 	if (c == COMMIT)
 		broker_commit(b);
 	else if (c == UNCOUNTED)
-		__atomic_store_n(&b->page->commits, 0, __ATOMIC_RELEASE);
+		__atomic_store_n(&b->page->lease.commits, 0, __ATOMIC_RELEASE);
 	else
 		b->mode = c;
 }
@@ -277,7 +277,7 @@ static int start(void **state)
 	program = open_program();
 	assert_true(program >= 0);
 	page = memfd_create("lease", MFD_CLOEXEC);
-	assert_int_equal(ftruncate(page, sizeof(struct lease_page)), 0);
+	assert_int_equal(ftruncate(page, sizeof(struct live_page)), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, lease), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control), 0);
 	f->control = control[0];
@@ -288,7 +288,7 @@ static int start(void **state)
 		close(control[0]);
 		b.store = must_open(f->dir, STORE_DIRECT);
 		b.page = mmap(NULL, sizeof(*b.page), PROT_READ | PROT_WRITE, MAP_SHARED, page, 0);
-		b.page->commits = 1;
+		b.page->lease.commits = 1;
 		b.lease = lease[0];
 		b.control = control[1];
 		broker_write_state(&b);

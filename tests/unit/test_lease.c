@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "../../broker/lease.h"
+#include "../../broker/live.h"
 
 struct store { bool held[64]; uint64_t n_made; unsigned n_held; bool fail; };
 
@@ -38,8 +39,8 @@ void store_snapshot_drop(struct store *s, void *hold)
 struct fixture {
 	struct loop loop;
 	struct store store;
-	struct lease_page *page;
-	const struct lease_page *view;	/* the reader's */
+	struct live_page *page;
+	const struct live_page *view;	/* the reader's */
 	struct lease_server server;
 	int page_fd, fd;
 };
@@ -49,13 +50,13 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 	int pair[2];
 
-	if (loop_init(&f->loop) || lease_page_new(&f->page, &f->page_fd) ||
+	if (loop_init(&f->loop) || live_page_new(&f->page, &f->page_fd) ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -1;
 	f->view = mmap(NULL, 4096, PROT_READ, MAP_SHARED, f->page_fd, 0);
 	f->fd = pair[0];
 	*state = f;
-	return f->view == MAP_FAILED || lease_server_init(&f->server, &f->loop, &f->store, f->page, pair[1]);
+	return f->view == MAP_FAILED || lease_server_init(&f->server, &f->loop, &f->store, &f->page->lease, pair[1]);
 }
 
 static int teardown(void **state)
@@ -68,7 +69,7 @@ static int teardown(void **state)
 	r = f->store.n_held;
 	closep(&f->fd);
 	munmap((void *)f->view, 4096);
-	lease_page_free(f->page);
+	live_page_free(f->page);
 	close(f->page_fd);
 	loop_deinit(&f->loop);
 	free(f);
@@ -114,13 +115,13 @@ static void acquire_and_release(void **state)
 	assert_int_equal(reply.id, 2);
 	assert_int_equal(reply.status, LEASE_OK);
 	assert_int_equal(reply.txnid, 100);
-	assert_int_equal(reply.generation, f->view->generation);
+	assert_int_equal(reply.generation, f->view->lease.generation[2]);
 	assert_in_range(lease_server_deadline_ms(&f->server), 1, LEASE_MS);
 	lease_server_expire(&f->server);	/* too early: nothing */
 	assert_int_equal(f->store.n_held, 1);
 	ask(f, LEASE_RELEASE, 2);
 	assert_int_equal(f->store.n_held, 0);
-	assert_int_equal(reply.generation, f->view->generation);
+	assert_int_equal(reply.generation, f->view->lease.generation[2]);
 	assert_int_equal(lease_server_deadline_ms(&f->server), -1);
 	ask(f, LEASE_RELEASE, 2);		/* once more is fine */
 	ask(f, LEASE_ACQUIRE, 2);
@@ -154,7 +155,7 @@ static void the_deadline(void **state)
 	assert_int_equal(ms, 0);
 	lease_server_expire(&f->server);
 	assert_int_equal(f->store.n_held, 0);
-	assert_int_equal(f->view->generation, reply.generation + 1);
+	assert_int_equal(f->view->lease.generation[0], reply.generation + 1);
 	assert_int_equal(lease_server_deadline_ms(&f->server), -1);
 	ask(f, LEASE_RELEASE, 0);	/* it comes too late, and is no error */
 	ask(f, LEASE_ACQUIRE, 0);
@@ -166,8 +167,8 @@ static void garbage_ends_the_connection(void **state)
 {
 	static const struct { size_t len; struct lease_request rq[2]; } cases[] = {
 		{ 1, { { LEASE_ACQUIRE, 0 } } }, { 7, { { LEASE_ACQUIRE, 0 } } }, { 9, { { LEASE_ACQUIRE, 0 } } },
-		{ 16, { { LEASE_ACQUIRE, 0 }, { LEASE_ACQUIRE, 1 } } }, { 8, { { 0, 0 } } }, { 8, { { 3, 0 } } },
-		{ 8, { { LEASE_ACQUIRE, LEASE_MAX } } }, { 8, { { LEASE_RELEASE, UINT32_MAX } } }, { 0, { { 0, 0 } } },
+		{ 16, { { LEASE_ACQUIRE, 0 }, { LEASE_ACQUIRE, 1 } } }, { 8, { { 0, 0 } } }, { 8, { { 4, 0 } } },
+		{ 8, { { LEASE_ACQUIRE, LEASE_N } } }, { 8, { { LEASE_RELEASE, UINT32_MAX } } }, { 0, { { 0, 0 } } },
 	};
 	struct fixture *f = *state;
 	uint64_t before;
@@ -175,16 +176,16 @@ static void garbage_ends_the_connection(void **state)
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		ask(f, LEASE_ACQUIRE, 3);
-		before = f->view->generation;
+		before = f->view->lease.generation[3];
 		assert_int_equal(send(f->fd, cases[i].rq, cases[i].len, MSG_NOSIGNAL), cases[i].len);
 		assert_int_equal(loop_round(&f->loop, 0), 0);
 		assert_closed(f);
-		assert_true(f->view->generation > before);
+		assert_true(f->view->lease.generation[3] > before);
 		close(f->fd);
 		lease_server_deinit(&f->server);
 		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 		f->fd = pair[0];
-		assert_int_equal(lease_server_init(&f->server, &f->loop, &f->store, f->page, pair[1]), 0);
+		assert_int_equal(lease_server_init(&f->server, &f->loop, &f->store, &f->page->lease, pair[1]), 0);
 	}
 }
 
@@ -234,8 +235,8 @@ static void the_page_is_read_only_for_others(void **state)
 	assert_true(pwrite(f->page_fd, &value, sizeof(value), 0) < 0);
 	assert_true(ftruncate(f->page_fd, 0) < 0);
 	assert_int_equal(mprotect((void *)f->view, 4096, PROT_READ | PROT_WRITE), -1);
-	f->page->generation = 41;
-	assert_int_equal(f->view->generation, 41);
+	f->page->lease.generation[0] = 41;
+	assert_int_equal(f->view->lease.generation[0], 41);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

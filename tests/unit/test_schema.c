@@ -23,7 +23,9 @@ static void test_layout(void **state)
 	assert_int_equal(sizeof(struct row_hold), 16);
 	assert_int_equal(sizeof(struct row_sweep), 16);
 	assert_int_equal(sizeof(struct row_service), 32);
-	assert_int_equal(sizeof(struct row_log), 16);
+	assert_int_equal(sizeof(struct row_log), 24);
+	assert_int_equal(sizeof(struct row_death), 16);
+	assert_int_equal(sizeof(struct row_limits), 120);
 	assert_int_equal(sizeof(struct row_code), 16);
 	assert_int_equal(sizeof(struct row_aside), 24);
 	assert_int_equal(sizeof(struct row_charge), 24);
