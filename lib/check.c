@@ -374,13 +374,13 @@ static int see_log(struct check *c, const struct row *row)
 	const char *text;
 	size_t len;
 
-	if (!row_log_read(row->val, row->len, &log, &text, &len)) {
+	bool read = row_log_read(row->val, row->len, &log, &text, &len);
+
+	if (!read)
 		check_row_problem(c, row, "the row does not read");
-		return 0;
-	}
 	if (check_vat_known(c, row, key_part(row, 0)) && key_part(row, 1) >= v->row.next_log)
 		check_row_problem(c, row, "next_log is %llu", (unsigned long long)v->row.next_log);
-	else if (v && log.offset + log_line_size(&log, text, len) > v->row.log_bytes)
+	else if (v && read && log.offset + log_line_size(&log, text, len) > v->row.log_bytes)
 		check_row_problem(c, row, "log_bytes is %llu", (unsigned long long)v->row.log_bytes);
 	return 0;
 }

@@ -405,7 +405,7 @@ static void test_status(void **state)
 	char expected[1024];
 
 	snprintf(expected, sizeof(expected),
-		 "version: 0.1.0\nschema: 2\nuid-block: 1879048192\nboots: 3\nboot-time: 2023-11-14T22:13:20.000000Z\n"
+		 "version: 0.1.0\nschema: 3\nuid-block: 1879048192\nboots: 3\nboot-time: 2023-11-14T22:13:20.000000Z\n"
 		 "cranks: 7\nvats: 3\nvats-starting: 0\nvats-running: 1\nvats-suspended: 1\nvats-terminated: 1\n"
 		 "subclusters: 2\nobjects: 5\npromises: 6\nqueue-items: 6\ngc-actions: 0\nholds: 3\nservices: 4\n"
 		 "set-aside: 0\nstore: lmdb\nstore-bytes: 4096\nstore-commit: %llu\n",
