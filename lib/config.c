@@ -204,6 +204,17 @@ static void limits_init(struct config_limits *limits)
 		*limit_slot(limits, &limits_table[i]) = UINT64_MAX;
 }
 
+/* A whole number in its range, into the struct that the offset is of. */
+static int parse_number(const struct place *at, json_t *v, const struct limit *l, void *out, char *error)
+{
+	if (!json_is_integer(v) || json_integer_value(v) < 0 || (uint64_t)json_integer_value(v) < l->min ||
+	    (uint64_t)json_integer_value(v) > l->max)
+		return invalid(at, error, "expected a whole number of %s, %llu to %llu", l->unit,
+			       (unsigned long long)l->min, (unsigned long long)l->max);
+	*(uint64_t *)((char *)out + l->offset) = (uint64_t)json_integer_value(v);
+	return 0;
+}
+
 /* An object of whole numbers, each in its range, into the struct that the table's offsets are of. */
 static int parse_numbers(const struct place *at, json_t *value, const struct limit *table, size_t n, void *out, char *error)
 {
@@ -215,16 +226,15 @@ static int parse_numbers(const struct place *at, json_t *value, const struct lim
 	json_object_foreach(value, key, v) {
 		struct place here = { .up = at, .key = key };
 		const struct limit *l = table, *end = table + n;
+		int r;
 
 		while (l < end && strcmp(l->name, key))
 			l++;
 		if (l == end)
 			return invalid(&here, error, "unknown field");
-		if (!json_is_integer(v) || json_integer_value(v) < 0 || (uint64_t)json_integer_value(v) < l->min ||
-		    (uint64_t)json_integer_value(v) > l->max)
-			return invalid(&here, error, "expected a whole number of %s, %llu to %llu", l->unit,
-				       (unsigned long long)l->min, (unsigned long long)l->max);
-		*(uint64_t *)((char *)out + l->offset) = (uint64_t)json_integer_value(v);
+		r = parse_number(&here, v, l, out, error);
+		if (r)
+			return r;
 	}
 	return 0;
 }
@@ -786,6 +796,85 @@ static int parse_commit_settings(const struct place *at, json_t *value, void *ou
 	return parse_numbers(at, value, commit_table, ARRAY_LEN(commit_table), out, error);
 }
 
+static int parse_mount_world(const struct place *at, json_t *value, void *out, char *error)
+{
+	if (!json_is_boolean(value))
+		return invalid(at, error, "expected true or false");
+	((struct settings *)out)->mount_world = json_is_true(value);
+	return 0;
+}
+
+/* In the order of enum mount_hide's bits. */
+static const char *const hide_words[MOUNT_N_HIDE + 1] = { "parameters", "baggage", "values", "logs", NULL };
+
+static int parse_mount_hide(const struct place *at, json_t *value, void *out, char *error)
+{
+	struct settings *s = out;
+	size_t n = json_array_size(value), word;
+
+	if (!json_is_array(value) || n > MOUNT_N_HIDE)
+		return invalid(at, error, "expected an array of at most %u words", MOUNT_N_HIDE);
+	s->mount_hide = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct place here = { .up = at, .index = i };
+		int r = parse_word(&here, json_array_get(value, i), hide_words, &word, error);
+
+		if (r)
+			return r;
+		if (s->mount_hide & 1u << word)
+			return invalid(&here, error, "\"%s\" is there twice", hide_words[word]);
+		s->mount_hide |= 1u << word;
+	}
+	return 0;
+}
+
+bool mount_hide_parse(const char *words, unsigned *outp)
+{
+	unsigned hide = 0;
+
+	for (const char *p = words; *p; ) {
+		size_t len = strcspn(p, ","), i = 0;
+
+		while (i < MOUNT_N_HIDE && (strlen(hide_words[i]) != len || strncmp(hide_words[i], p, len)))
+			i++;
+		if (i == MOUNT_N_HIDE || (p[len] && !p[len + 1]))
+			return false;
+		hide |= 1u << i;
+		p += len + !!p[len];
+	}
+	*outp = hide;
+	return true;
+}
+
+void mount_hide_format(unsigned hide, char out[MOUNT_HIDE_TEXT])
+{
+	size_t n = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < MOUNT_N_HIDE; i++)
+		if (hide & 1u << i)
+			n += (size_t)snprintf(out + n, MOUNT_HIDE_TEXT - n, "%s%s", n ? "," : "", hide_words[i]);
+	assert(n < MOUNT_HIDE_TEXT);
+}
+
+static int parse_snapshot_ms(const struct place *at, json_t *value, void *out, char *error)
+{
+	static const struct limit l = { "snapshotMs", "milliseconds", offsetof(struct settings, snapshot_ms), 1000, 600000 };
+
+	return parse_number(at, value, &l, out, error);
+}
+
+static int parse_mount(const struct place *at, json_t *value, void *out, char *error)
+{
+	static const struct field fields[] = {
+		{ "world", parse_mount_world, NULL },
+		{ "hide", parse_mount_hide, NULL },
+		{ "snapshotMs", parse_snapshot_ms, NULL },
+	};
+
+	return parse_object(at, value, fields, ARRAY_LEN(fields), out, error);
+}
+
 static int parse_io_paths(const struct place *at, json_t *value, void *out, char *error)
 {
 	struct settings *s = out;
@@ -871,7 +960,7 @@ void settings_init(struct settings *s)
 	*s = (struct settings){
 		.deaths = 3, .deaths_window_ms = 60000, .poison_deaths = 2,
 		.reap_deliveries = 200, .reap_collected = 20, .ended_keep_ms = 600000,
-		.group_cranks = 10000, .group_ms = 100,
+		.group_cranks = 10000, .group_ms = 100, .snapshot_ms = 60000,
 	};
 	limits_init(&s->limits);
 }
@@ -884,6 +973,7 @@ int settings_parse(const json_t *json, struct settings *out, char error[CONFIG_E
 		{ "reap", parse_reap_settings, NULL },
 		{ "ended", parse_ended_settings, NULL },
 		{ "commit", parse_commit_settings, NULL },
+		{ "mount", parse_mount, NULL },
 		{ "ioPaths", parse_io_paths, NULL },
 		{ "system", parse_system, NULL },
 	};

@@ -102,11 +102,25 @@ size_t config_paths_index(const struct config_paths *p, const char *path);	/* SI
  *	  "reap": { "deliveries": 200, "collected": 20 },
  *	  "ended": { "keepMs": 600000 },
  *	  "commit": { "cranks": 10000, "ms": 100 },
+ *	  "mount": { "world": false, "hide": ["values", "logs"], "snapshotMs": 60000 },
  *	  "ioPaths": ["/srv/capstan"],		folders in which clusters may have io channels
  *	  "system": { NAME: { cluster }, … } }	system subclusters, launched by the kernel itself
  *
  * The folders, then the paths of each system subcluster, are what capstand opens and hands to the broker, in this order.
  */
+/* What the group that may read the mount does not see: "hide" of "mount". The owner sees everything. */
+enum mount_hide {
+	MOUNT_HIDE_PARAMETERS = 0x1,	/* of vats: what they were launched with */
+	MOUNT_HIDE_BAGGAGE = 0x2,	/* baggage and the raw vatstore */
+	MOUNT_HIDE_VALUES = 0x4,	/* bodies: of messages, and of what promises were settled with */
+	MOUNT_HIDE_LOGS = 0x8,
+};
+#define MOUNT_N_HIDE	4u
+#define MOUNT_HIDE_TEXT	64u		/* "parameters,baggage,values,logs" and its NUL */
+/* As words with commas between them, for a command line. Parsing: "" is none; false: not such a list. */
+void mount_hide_format(unsigned hide, char out[MOUNT_HIDE_TEXT]);
+bool mount_hide_parse(const char *words, unsigned *outp);
+
 struct config_system {
 	char *name;
 	struct config *config;		/* taken by the launch: then NULL */
@@ -120,6 +134,9 @@ struct settings {
 	uint64_t reap_deliveries, reap_collected; /* bringOutYourDead after so much since the last (G4) */
 	uint64_t ended_keep_ms;			/* a subcluster stays for so long when all its vats have ended (S5) */
 	uint64_t group_cranks, group_ms;	/* a group of cranks is committed after so many, or so long, at the latest */
+	bool mount_world;			/* everybody may read the mount, except vats */
+	unsigned mount_hide;			/* enum mount_hide */
+	uint64_t snapshot_ms;			/* how long snapshot/NAME stays */
 	char **io_paths; size_t n_io_paths;	/* absolute, without a slash at the end */
 	struct config_system *systems; size_t n_systems;
 };

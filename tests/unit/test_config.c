@@ -434,12 +434,54 @@ static void test_settings(void **state)	/* S2, S4 */
 	assert_int_equal(settings_n_given(&s), 0);
 }
 
+static void test_settings_mount(void **state)
+{
+	json_t *json = load("{\"mount\": {\"world\": true, \"hide\": [\"logs\", \"parameters\"], \"snapshotMs\": 1000}}");
+	char error[CONFIG_ERROR_MAX], words[MOUNT_HIDE_TEXT];
+	struct settings s;
+	unsigned hide;
+
+	(void)state;
+	settings_init(&s);
+	assert_false(s.mount_world || s.mount_hide);
+	assert_int_equal(s.snapshot_ms, 60000);
+	assert_int_equal(settings_parse(json, &s, error), 0);
+	json_decref(json);
+	assert_true(s.mount_world);
+	assert_int_equal(s.mount_hide, MOUNT_HIDE_PARAMETERS | MOUNT_HIDE_LOGS);
+	assert_int_equal(s.snapshot_ms, 1000);
+	mount_hide_format(s.mount_hide, words);
+	assert_string_equal(words, "parameters,logs");
+	settings_deinit(&s);
+	for (unsigned all = 0; all < 1u << MOUNT_N_HIDE; all++) {	/* there and back */
+		mount_hide_format(all, words);
+		assert_true(mount_hide_parse(words, &hide));
+		assert_int_equal(hide, all);
+	}
+	static const char *const bad[] = { ",", "logs,", ",logs", "log", "logss", "logs,,values", "logs values", "Logs" };
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_false(mount_hide_parse(bad[i], &hide));
+}
+
 static void test_settings_errors(void **state)	/* L1 */
 {
 	static const struct { const char *json, *error; } cases[] = {
 		{ "[]", "config: expected an object" },
 		{ "{\"x\": 1}", "config.x: unknown field" },
 		{ "{\"commit\": {\"ms\": 0}}", "config.commit.ms: expected a whole number of milliseconds, 1 to 10000" },
+		{ "{\"mount\": true}", "config.mount: expected an object" },
+		{ "{\"mount\": {\"mode\": 1}}", "config.mount.mode: unknown field" },
+		{ "{\"mount\": {\"world\": 1}}", "config.mount.world: expected true or false" },
+		{ "{\"mount\": {\"hide\": \"logs\"}}", "config.mount.hide: expected an array of at most 4 words" },
+		{ "{\"mount\": {\"hide\": [\"logs\", \"log\"]}}",
+		  "config.mount.hide[1]: expected \"parameters\" or \"baggage\" or \"values\" or \"logs\"" },
+		{ "{\"mount\": {\"hide\": [\"logs\", \"values\", \"logs\"]}}", "config.mount.hide[2]: \"logs\" is there twice" },
+		{ "{\"mount\": {\"snapshotMs\": 999}}",
+		  "config.mount.snapshotMs: expected a whole number of milliseconds, 1000 to 600000" },
+		{ "{\"mount\": {\"snapshotMs\": 600001}}",
+		  "config.mount.snapshotMs: expected a whole number of milliseconds, 1000 to 600000" },
+		{ "{\"mount\": {\"snapshotMs\": \"1 s\"}}",
+		  "config.mount.snapshotMs: expected a whole number of milliseconds, 1000 to 600000" },
 		{ "{\"ioPaths\": \"/srv\"}", "config.ioPaths: expected an array of at most 100 folders" },
 		{ "{\"ioPaths\": [\"/srv\", \"io\"]}", "config.ioPaths[1]: expected an absolute path" },
 		{ "{\"ioPaths\": [\"/srv\", 7]}", "config.ioPaths[1]: expected a string" },
@@ -506,7 +548,7 @@ int main(void)
 		cmocka_unit_test(test_service_errors), cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_long_keys), cmocka_unit_test(test_paths), cmocka_unit_test(test_names),
 		cmocka_unit_test(test_settings), cmocka_unit_test(test_settings_errors),
-		cmocka_unit_test(test_settings_bound),
+		cmocka_unit_test(test_settings_bound), cmocka_unit_test(test_settings_mount),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
