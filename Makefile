@@ -51,7 +51,7 @@ CAPSTAND_LIBS := -llmdb -ljansson -lcap -lmd -lpthread -lresolv -lsystemd
 VATD := vatd/vatd.c
 VATD_LIBS := -lcap -lseccomp
 
-FS_TREE := fs/tree.c fs/text.c fs/view.c fs/render.c fs/render_queue.c fs/render_ref.c fs/render_vat.c fs/render_store.c \
+FS_TREE := fs/tree.c fs/tree_rows.c fs/text.c fs/view.c fs/render.c fs/render_queue.c fs/render_ref.c fs/render_vat.c fs/render_store.c \
 	$(LIB_BASE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_READER)
 FS := fs/main.c fs/session.c fs/lease.c fs/lock.c $(FS_TREE)
 FS_LIBS := -lfuse3 -llmdb -ljansson -lseccomp -lpthread -lm

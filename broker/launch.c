@@ -311,11 +311,22 @@ static int note_code(struct kernel *k, const uint8_t hash[CODE_HASH_LEN], uint64
 {
 	struct row_code row = { .size = size, .added_us = now_realtime_us() };
 	const void *val;
+	uint64_t next;
 	size_t len;
 	int r;
 
 	r = store_get(k->store, T_CODE, hash, CODE_HASH_LEN, &val, &len);
-	if (r == STORE_NOT_FOUND)
+	if (r != STORE_NOT_FOUND)
+		return r < 0 ? error_trace(r) : 0;
+	r = store_get(k->store, T_META, META_NEXT_CODE, strlen(META_NEXT_CODE), &val, &len);
+	if (r < 0)
+		return error_trace(r);
+	row.number = 1;
+	if (!r && len == sizeof(row.number))
+		memcpy(&row.number, val, sizeof(row.number));
+	next = row.number + 1;
+	r = store_put(k->store, T_META, META_NEXT_CODE, strlen(META_NEXT_CODE), &next, sizeof(next));
+	if (!r)
 		r = store_put(k->store, T_CODE, hash, CODE_HASH_LEN, &row, sizeof(row));
 	return r < 0 ? error_trace(r) : 0;
 }

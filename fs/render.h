@@ -44,6 +44,10 @@ int render_vat_usage(struct view *v, uint64_t id, struct text *t);
 int render_vat_clist(struct view *v, uint64_t id, struct text *t);
 int render_vat_decides(struct view *v, uint64_t id, struct text *t);
 int render_vat_log(struct view *v, uint64_t id, struct text *t);
+/* A log as a file that only grows: its end, when that was written; where what is still there begins; the text from a place on. */
+int render_log_size(struct view *v, uint64_t id, uint64_t *sizep, uint64_t *mtime_usp);
+int render_log_start(struct view *v, uint64_t id, uint64_t *offsetp);
+int render_log_from(struct view *v, uint64_t id, uint64_t offset, struct text *t);
 int render_sub_config(struct view *v, uint64_t id, struct text *t);
 int render_sub_status(struct view *v, uint64_t id, struct text *t);
 int render_sub_created(struct view *v, uint64_t id, struct text *t);

@@ -248,64 +248,158 @@ int render_vat_decides(struct view *v, uint64_t id, struct text *t)
 	return r < 0 ? r : 0;
 }
 
-#define LOG_HEAD	64	/* more than time, incarnation and level take, and than the line that says "cut" */
+/* --- the log ---------------------------------------------------------------------------------------------------- */
 
-static size_t shown_size(const char *line, size_t len)
+/*
+ * A log is a file that only grows: each line has a place in it that never changes (row_log.offset), and what was trimmed is a
+ * hole at its beginning. So a reader can follow it with tail -f.
+ */
+
+/* Line number `line`; ABSENT: there is no such line (any more). */
+static int log_row(struct view *v, uint64_t vat, uint64_t line, struct row_log *row, const char **textp, size_t *lenp)
 {
-	char none[1];
+	const void *val;
+	uint8_t key[16];
+	size_t len;
+	int r = view_get(v, T_LOG, key, key_u64_u64(key, vat, line), &val, &len);
 
-	return LOG_HEAD + escape_bytes(none, sizeof(none), line, len);
+	if (r)
+		return r;
+	return row_log_read(val, len, row, textp, lenp) ? 0 : VIEW_E_DAMAGED;
 }
 
-/* Of a log that is too long the end is what people want: the size of all lines, which must be trimmed to the bound. */
-static int log_size(struct view *v, uint64_t id, size_t *sizep)
+int render_log_size(struct view *v, uint64_t id, uint64_t *sizep, uint64_t *mtime_usp)
 {
 	struct row_log row;
-	const char *line;
-	struct scan s;
+	struct row_vat vat;
+	const char *text;
 	size_t len;
-	int r;
+	int r = view_vat(v, id, &vat);
 
-	*sizep = 0;
-	scan_begin_u64(&s, v, T_LOG, id);
-	while (!(r = scan_next(&s)))
-		if (row_log_read(s.val, s.len, &row, &line, &len))
-			*sizep += shown_size(line, len);
+	if (r)
+		return r;
+	*sizep = vat.log_bytes;
+	r = vat.next_log > 1 ? log_row(v, id, vat.next_log - 1, &row, &text, &len) : VIEW_E_ABSENT;
+	*mtime_usp = r ? vat.started_us : row.time_us;
 	return r < 0 ? r : 0;
 }
 
-int render_vat_log(struct view *v, uint64_t id, struct text *t)
+/* The first line that is still there: its number. ABSENT: there is none. */
+static int log_first(struct view *v, uint64_t id, uint64_t *linep)
 {
-	static const char *const level[] = { "debug", "info", "warning", "error" };
-	struct row_vat vat;
-	struct row_log row;
-	const char *line;
 	struct scan s;
-	size_t len, size;
+	int r;
+
+	scan_begin_u64(&s, v, T_LOG, id);
+	r = scan_next(&s);
+	if (r)
+		return r < 0 ? r : VIEW_E_ABSENT;
+	return scan_id(&s, 2, linep) ? 0 : VIEW_E_DAMAGED;
+}
+
+int render_log_start(struct view *v, uint64_t id, uint64_t *offsetp)
+{
+	struct row_log row;
+	const char *text;
+	uint64_t line, end_us;
+	size_t len;
+	int r = log_first(v, id, &line);
+
+	if (r == VIEW_E_ABSENT)
+		return render_log_size(v, id, offsetp, &end_us);
+	if (!r)
+		r = log_row(v, id, line, &row, &text, &len);
+	if (!r)
+		*offsetp = row.offset;
+	return r;
+}
+
+/* The last line in lo…hi-1 that begins at or before `offset`; lines are numbered without gaps, offsets rise with them. */
+static int log_line_at(struct view *v, uint64_t id, uint64_t lo, uint64_t hi, uint64_t offset, uint64_t *linep)
+{
+	while (hi - lo > 1) {
+		uint64_t mid = lo + (hi - lo) / 2;
+		struct row_log row;
+		const char *text;
+		size_t len;
+		int r = log_row(v, id, mid, &row, &text, &len);
+
+		if (r)
+			return r;
+		*(row.offset <= offset ? &lo : &hi) = mid;
+	}
+	*linep = lo;
+	return 0;
+}
+
+static void show_line(struct text *t, const struct row_log *row, const char *line, size_t len)
+{
+	text_time(t, row->time_us);
+	text_printf(t, " %u %s ", row->incarnation, log_level_names[row->level]);
+	text_escaped(t, line, len);
+	text_str(t, "\n");
+}
+
+int render_log_from(struct view *v, uint64_t id, uint64_t offset, struct text *t)
+{
+	size_t start = t->len, len;
+	struct row_log row = { 0 };
+	uint64_t line, first;
+	struct row_vat vat;
+	const char *text;
 	int r;
 
 	r = view_vat(v, id, &vat);
 	if (!r)
-		r = log_size(v, id, &size);
+		r = log_first(v, id, &line);
+	if (!r)
+		r = log_line_at(v, id, line, vat.next_log, offset, &line);
 	if (r)
-		return r;
-	if (size + LOG_HEAD >= t->max)
-		text_str(t, "[cut: there are earlier lines]\n");
-	scan_begin_u64(&s, v, T_LOG, id);
-	while (!t->cut && !(r = scan_next(&s))) {
-		if (!row_log_read(s.val, s.len, &row, &line, &len))
-			continue;
-		if (size + LOG_HEAD >= t->max) {
-			size -= shown_size(line, len);
-			continue;
+		return r == VIEW_E_ABSENT ? 0 : r;
+	for (first = line; !t->cut && line < vat.next_log; line++) {
+		r = log_row(v, id, line, &row, &text, &len);
+		if (r)
+			break;
+		if (line == first && row.offset + log_line_size(&row, text, len) <= offset)
+			return 0;	/* the end of the file */
+		show_line(t, &row, text, len);
+		if (line == first && offset > row.offset) {	/* from the middle of it */
+			size_t skip = (size_t)(offset - row.offset);
+
+			memmove(t->data + start, t->data + start + skip, t->len - start - skip);
+			t->len -= skip;
 		}
-		text_time(t, row.time_us);
-		text_printf(t, " %u %s ", row.incarnation,
-			    row.level < ARRAY_LEN(level) ? level[row.level] : "unknown");
-		text_escaped(t, line, len);
-		text_str(t, "\n");
 	}
 	return r < 0 ? r : 0;
+}
+
+/* The text without what stands between `start` and the next line. */
+static void cut_to_line(struct text *t, size_t start)
+{
+	const char *end = memchr(t->data + start, '\n', t->len - start);
+	size_t skip = end ? (size_t)(end + 1 - (t->data + start)) : 0;
+
+	memmove(t->data + start, t->data + start + skip, t->len - start - skip);
+	t->len -= skip;
+}
+
+/* All lines that are still there; of more than a text can hold, the end. */
+int render_vat_log(struct view *v, uint64_t id, struct text *t)
+{
+	uint64_t start, end, end_us;
+	int r = render_log_size(v, id, &end, &end_us);
+	size_t from;
+
+	if (!r)
+		r = render_log_start(v, id, &start);
+	if (r || end - start < t->max)
+		return r ? r : render_log_from(v, id, start, t);
+	text_str(t, "[cut: there are earlier lines]\n");
+	from = t->len;
+	r = render_log_from(v, id, end - t->max + 2 * TEXT_CUT_ROOM, t);
+	if (!r && !t->failed)
+		cut_to_line(t, from);
+	return r;
 }
 
 int render_sub_config(struct view *v, uint64_t id, struct text *t)

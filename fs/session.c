@@ -25,7 +25,8 @@ struct open_node {
 	uid_t uid;
 	size_t bytes;		/* charged */
 	struct text text;
-	struct listing listing;
+	struct cursor cursor;	/* of a directory: where its listing stands, */
+	uint64_t at;		/* which is after so many entries */
 };
 
 struct session {
@@ -148,7 +149,6 @@ static struct open_node *open_node_new(uid_t uid)
 		return NULL;
 	o->uid = uid;
 	o->text = (struct text)TEXT_INIT(SESSION_MAX_TEXT);
-	o->listing = (struct listing)LISTING_INIT(SESSION_MAX_LISTING);
 	return o;
 }
 
@@ -180,7 +180,6 @@ static struct open_node *open_node_free(struct open_node *o)
 	if (!o)
 		return NULL;
 	text_deinit(&o->text);
-	listing_deinit(&o->listing);
 	free(o);
 	return NULL;
 }
@@ -202,6 +201,7 @@ static struct session *session_of(fuse_req_t req)
 static void fill_attr(struct session *s, struct node n, struct stat *st)
 {
 	char link[NODE_LINK_MAX];
+	size_t len = 0;
 
 	*st = (struct stat){
 		.st_ino = node_ino(n), .st_nlink = 1, .st_uid = 0, .st_gid = s->options.gid,
@@ -216,7 +216,8 @@ static void fill_attr(struct session *s, struct node n, struct stat *st)
 		break;
 	case NODE_LINK:
 		st->st_mode = S_IFLNK | 0777;
-		st->st_size = (off_t)node_link(n, link);
+		tree_link(NULL, n, link, &len);	/* 0 for a text that only the store knows: readers cope */
+		st->st_size = (off_t)len;
 		break;
 	}
 }
@@ -277,19 +278,30 @@ static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	fuse_reply_attr(req, &st, CONSTANT_S);
 }
 
+struct reading { struct node link; char text[NODE_LINK_MAX]; size_t len; };
+
+static int read_link(struct view *v, void *arg)
+{
+	struct reading *r = arg;
+
+	return tree_link(v, r->link, r->text, &r->len);
+}
+
 static void do_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-	char link[NODE_LINK_MAX];
-	struct node n;
+	struct reading r;
+	int error = 0;
 
-	if (!node_of(req, ino, &n))
+	if (!node_of(req, ino, &r.link))
 		return;
-	if (node_type(n) != NODE_LINK) {
-		fuse_reply_err(req, EINVAL);
-		return;
-	}
-	node_link(n, link);
-	fuse_reply_readlink(req, link);
+	if (node_type(r.link) != NODE_LINK)
+		error = EINVAL;
+	else if (tree_link(NULL, r.link, r.text, &r.len))
+		error = session_look(session_of(req), read_link, &r);
+	if (error)
+		fuse_reply_err(req, error);
+	else
+		fuse_reply_readlink(req, r.text);
 }
 
 struct making { struct node node; struct open_node *open; };
@@ -304,14 +316,12 @@ static int make_text(struct view *v, void *arg)
 	return !r && m->open->text.failed ? -ENOMEM : r;
 }
 
-static int make_listing(struct view *v, void *arg)
+/* Of a directory nothing is made when it is opened, but it must be there. */
+static int find_directory(struct view *v, void *arg)
 {
 	struct making *m = arg;
-	int r;
 
-	listing_reset(&m->open->listing);
-	r = tree_list(v, m->node, &m->open->listing);
-	return !r && m->open->listing.failed ? -ENOMEM : r;
+	return tree_exists(v, m->node);
 }
 
 /* Make what is to be read, charge it, hand it out. Returns the errno to answer; *openp on 0. */
@@ -331,10 +341,8 @@ static int open_made(struct session *s, struct node n, uid_t uid, look_fn make, 
 	error = session_look(s, make, &m);
 	if (error)
 		return error;
-	if (o->listing.full)
-		return EFBIG;
 	text_shrink(&o->text);
-	bytes = sizeof(*o) + o->text.size + listing_bytes(&o->listing);
+	bytes = sizeof(*o) + o->text.size;
 	error = may_hold(s, uid, 1, bytes);
 	if (error)
 		return error;
@@ -385,7 +393,7 @@ static void do_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		fuse_reply_err(req, ENOTDIR);
 		return;
 	}
-	reply_open(req, fi, n, make_listing);
+	reply_open(req, fi, n, find_directory);
 }
 
 static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
@@ -402,34 +410,74 @@ static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, s
 	fuse_reply_buf(req, t->data + offset, size < left ? size : left);
 }
 
-/* Offsets of a directory are numbers of entries, so any that a reader makes up is harmless. */
+/* One answer to readdir(): entries from the one at `from` on, as many as fit. */
+struct listing {
+	fuse_req_t req;
+	struct node dir;
+	struct open_node *open;
+	uint64_t from;
+	char *buf;
+	size_t size, len;
+};
+
+static bool take_entry(void *ctx, struct node n, const char *name)
+{
+	struct listing *l = ctx;
+	struct stat st = {
+		.st_ino = node_ino(n),
+		.st_mode = node_type(n) == NODE_DIR ? S_IFDIR : node_type(n) == NODE_LINK ? S_IFLNK : S_IFREG,
+	};
+	size_t need;
+
+	if (l->open->at >= l->from) {	/* else it was in an earlier answer */
+		need = fuse_add_direntry(l->req, l->buf + l->len, l->size - l->len, name, &st, (off_t)l->open->at + 1);
+		if (need > l->size - l->len)
+			return false;
+		l->len += need;
+	}
+	l->open->at++;
+	return true;
+}
+
+/*
+ * Offsets of a directory count entries. Who reads on goes on from the cursor, in the state of now; any other offset is looked
+ * for from the beginning, so one that a reader makes up is harmless.
+ */
+static int make_listing(struct view *v, void *arg)
+{
+	struct listing *l = arg;
+	struct open_node *o = l->open;
+
+	l->len = 0;
+	o->cursor.take = take_entry;
+	o->cursor.ctx = l;
+	if (o->at != l->from) {
+		cursor_rewind(&o->cursor);
+		o->at = 0;
+	}
+	return o->cursor.end ? 0 : tree_list(v, l->dir, &o->cursor);
+}
+
 static void do_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
-	const struct listing *l = &open_node_of(fi)->listing;
-	_cleanup_free_ char *buf = NULL;
-	size_t len = 0;
+	struct listing l = { .req = req, .open = open_node_of(fi), .size = size < SESSION_MAX_LISTING ? size : SESSION_MAX_LISTING };
+	struct cursor before = l.open->cursor;
+	uint64_t at = l.open->at;
+	int error;
 
-	(void)ino;
-	if (size > 1u << 20)
-		size = 1u << 20;
-	buf = malloc(size ? size : 1);
-	if (!buf) {
-		fuse_reply_err(req, ENOMEM);
+	if (!node_of(req, ino, &l.dir))
 		return;
+	l.from = offset < 0 ? UINT64_MAX : (uint64_t)offset;
+	l.buf = malloc(l.size + 1);
+	error = l.buf ? session_look(session_of(req), make_listing, &l) : ENOMEM;
+	if (error) {
+		l.open->cursor = before;
+		l.open->at = at;
+		fuse_reply_err(req, error);
+	} else {
+		fuse_reply_buf(req, l.buf, l.len);
 	}
-	for (uint64_t i = offset < 0 ? l->n : (uint64_t)offset; i < l->n; i++) {
-		const struct listing_entry *e = &l->entries[i];
-		struct stat st = {
-			.st_ino = e->ino,
-			.st_mode = e->type == NODE_DIR ? S_IFDIR : e->type == NODE_LINK ? S_IFLNK : S_IFREG,
-		};
-		size_t n = fuse_add_direntry(req, buf + len, size - len, l->names.data + e->name, &st, (off_t)i + 1);
-
-		if (n > size - len)
-			break;
-		len += n;
-	}
-	fuse_reply_buf(req, buf, len);
+	free(l.buf);
 }
 
 static void do_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -21,7 +21,7 @@
 #include "tree.h"
 
 #define SESSION_MAX_TEXT	(32u << 20)	/* bytes of one file; made well within LEASE_MS */
-#define SESSION_MAX_LISTING	(64u << 20)	/* bytes of one listing: about two million entries */
+#define SESSION_MAX_LISTING	(1u << 20)	/* bytes of one answer to readdir() */
 #define SESSION_MAX_BYTES	(512u << 20)	/* of all that is open */
 #define SESSION_MAX_UID_BYTES	(128u << 20)
 #define SESSION_MAX_OPEN	1024u		/* open files and directories */

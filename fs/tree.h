@@ -3,12 +3,14 @@
  * The tree: every kind of directory, file and link of the mount is one row of a table in tree.c. To add a file, add a
  * kind here, its row there and its render function.
  *
- * Inode numbers are arithmetic: kind in the top byte, the number of the vat, subcluster or reference below (a link's
- * is the number that it points at). So nothing is remembered about an inode that the kernel knows: forget does nothing,
- * and numbers are stable for as long as the thing lives, and never reused, as the numbers in them are not.
+ * Inode numbers are arithmetic: kind in the top byte, then which frozen tree (0: the live one), then the number of the vat,
+ * subcluster or reference (a link's is the number that it points at). So nothing is remembered about an inode that the kernel
+ * knows: forget does nothing, and numbers are stable for as long as the thing lives, and never reused, as the numbers in
+ * them are not.
  *
- * Names are parsed exactly (one spelling each), so no two names of a directory are the same thing. Links and attributes
- * need no look at the store; lookups of names that a table row fixes do not either.
+ * Names are parsed exactly (one spelling each), so no two names of a directory are the same thing. A directory lists only what
+ * there is: a row that is not always there says so with `present` (files, directories) or `target` (links). Names of rows without
+ * either need no look at the store, nor do the texts of links and most attributes.
  */
 #ifndef CAPSTAN_FS_TREE_H
 #define CAPSTAN_FS_TREE_H
@@ -18,8 +20,8 @@
 enum node_kind {
 	NODE_ROOT = 1,
 	NODE_STATUS, NODE_VERSION, NODE_RUNQUEUE, NODE_HOLDS,
-	NODE_OBJECTS, NODE_OBJECT,
-	NODE_PROMISES, NODE_PROMISE,
+	NODE_OBJECTS, NODE_OBJECT, NODE_OBJECT_STATUS,
+	NODE_PROMISES, NODE_PROMISE, NODE_PROMISE_STATUS,
 	NODE_VATS, NODE_VAT,
 	NODE_VAT_NAME, NODE_VAT_CONFIG, NODE_VAT_PARAMETERS, NODE_VAT_STATUS, NODE_VAT_UID, NODE_VAT_PID,
 	NODE_VAT_INCARNATION, NODE_VAT_ISOLATION, NODE_VAT_REASON, NODE_VAT_USAGE, NODE_VAT_CLIST, NODE_VAT_CLIST_TXT,
@@ -28,39 +30,63 @@ enum node_kind {
 	NODE_SUBCLUSTERS, NODE_SUBCLUSTER,
 	NODE_SUB_CONFIG, NODE_SUB_STATUS, NODE_SUB_CREATED, NODE_SUB_NAME, NODE_SUB_VATS, NODE_SUB_ROOT, NODE_MEMBER,
 	NODE_SERVICES, NODE_SERVICE,
+	NODE_SNAPSHOTS,		/* its entries are the session's */
 	NODE_N
 };
 enum node_type { NODE_DIR = 1, NODE_FILE, NODE_LINK };
+/* How a file's text is built, for those who take it apart again. */
+enum node_format {
+	FORMAT_LINE,		/* one line, one fact (the default) */
+	FORMAT_FIELDS,		/* "key: value" lines; a key can come more than once */
+	FORMAT_TABLE,		/* names of columns, then rows */
+	FORMAT_LIST,		/* a thing a line */
+	FORMAT_JSON,
+	FORMAT_LOG,		/* lines; grows at its end, and has its true size */
+	FORMAT_STREAM,		/* lines; a read waits for the next */
+};
+/* What the operator can hide from the group: config.mount.hide. NODE_PUBLIC cannot be hidden. */
+enum node_class { NODE_PUBLIC, NODE_PARAMETERS, NODE_BAGGAGE, NODE_VALUES, NODE_LOGS };
 
-struct node { enum node_kind kind; uint64_t id; };
-#define NODE_ID_MAX	((UINT64_C(1) << 56) - 1)
-#define NODE_LINK_MAX	64	/* bytes of a link's text, NUL included */
+struct node { enum node_kind kind; uint32_t snapshot; uint64_t id; };
+#define NODE_ID_BITS	44u
+#define NODE_ID_MAX	((UINT64_C(1) << NODE_ID_BITS) - 1)
+#define NODE_SNAPSHOT_MAX 4095u
+#define NODE_LINK_MAX	128	/* bytes of a link's text, NUL included */
 #define NODE_NAME_MAX	255u
+#define NODE_ROOT_LIVE	((struct node){ NODE_ROOT, 0, 0 })
 
-uint64_t node_ino(struct node n);			/* the root's is 1, as FUSE wants it */
+uint64_t node_ino(struct node n);			/* the live root's is 1, as FUSE wants it */
 bool node_from_ino(uint64_t ino, struct node *outp);	/* false: no such number can have been given out */
 enum node_type node_type(struct node n);
+enum node_format node_format(struct node n);
+enum node_class node_class(struct node n);
 struct node node_parent(struct node n);			/* of a directory */
-size_t node_link(struct node n, char buf[NODE_LINK_MAX]);	/* of a NODE_LINK: its text; the length */
 
-/* The entries of one directory, as many as there were in one snapshot; "." and ".." are the first two. */
-struct listing_entry { uint64_t ino; uint32_t name; enum node_type type; };	/* name: offset in names */
-struct listing {
-	struct listing_entry *entries;
-	size_t n, size;
-	struct text names;
-	size_t max;		/* bytes in all */
-	bool full, failed;	/* over max, out of memory: not to be shown */
+/*
+ * Listing a directory from a cursor: entries are handed to take() until that has no more room and says false, or
+ * until the end. The cursor then stands behind the last that was taken, and the next call goes on from there, in whatever
+ * the state of the store then is.
+ */
+struct cursor {
+	bool (*take)(void *ctx, struct node n, const char *name);
+	void *ctx;
+	unsigned int fixed;	/* how many of ".", ".." and the names of the table are over */
+	bool fixed_over, end;
+	uint8_t key[KEY_MAX];	/* of the last row that was taken */
+	size_t key_len;
+	uint32_t snapshot;	/* of the directory */
 };
-#define LISTING_INIT(limit) { .names = TEXT_INIT(UINT32_MAX / 2), .max = (limit) }
-void listing_deinit(struct listing *l);
-void listing_reset(struct listing *l);
-size_t listing_bytes(const struct listing *l);
+void cursor_rewind(struct cursor *c);	/* keeps take and ctx */
 
-/* A name that the table fixes: needs no store. False: it may still be a name of tree_find()'s. */
+/* A name that the table fixes and that is always there: needs no store. False: it may still be one of tree_find()'s. */
 bool tree_find_fixed(struct node dir, const char *name, struct node *outp);
 int tree_find(struct view *v, struct node dir, const char *name, struct node *outp);	/* VIEW_E_* */
-int tree_list(struct view *v, struct node dir, struct listing *l);			/* VIEW_E_* */
+int tree_exists(struct view *v, struct node n);						/* VIEW_E_ABSENT */
+int tree_list(struct view *v, struct node dir, struct cursor *c);			/* VIEW_E_* */
 int tree_render(struct view *v, struct node file, struct text *t);			/* VIEW_E_* */
+/* A link's text into `buf`; *lenp its length. Without a view only where that is enough; else VIEW_E_ABSENT. */
+int tree_link(struct view *v, struct node link, char buf[NODE_LINK_MAX], size_t *lenp);
+/* The size that a file has for stat() and tail(1): that of a log; 0 for all else (read until the end). mtime: 0 unknown. */
+int tree_size(struct view *v, struct node file, uint64_t *sizep, uint64_t *mtime_usp);
 
 #endif

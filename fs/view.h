@@ -8,6 +8,7 @@
 #ifndef CAPSTAN_FS_VIEW_H
 #define CAPSTAN_FS_VIEW_H
 
+#include "../lib/live.h"
 #include "../lib/reader.h"
 #include "../lib/schema.h"
 
@@ -18,6 +19,8 @@ struct view {
 	struct reader *reader;		/* inside reader_begin() … reader_end() */
 	uint64_t now_us;		/* realtime; ages count from here */
 	uint64_t store_bytes;		/* size of the store's file; 0 unknown */
+	uint32_t snapshot;		/* of which frozen tree; 0: the live one */
+	const struct live_page *live;	/* what the broker shows of itself; NULL: unknown. Frozen trees have a copy of that moment */
 };
 
 int view_get(struct view *v, enum table t, const void *key, size_t key_len, const void **valp, size_t *lenp);

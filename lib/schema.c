@@ -154,7 +154,7 @@ bool row_death_read(const void *data, size_t len, struct row_death *out, const c
 
 bool row_code_read(const void *data, size_t len, struct row_code *out, const char **namep, size_t *namelenp)
 {
-	return read_head(data, len, out, sizeof(*out), namep, namelenp) && *namelenp <= CODE_NAME_MAX;
+	return read_head(data, len, out, sizeof(*out), namep, namelenp) && *namelenp <= CODE_NAME_MAX && out->number;
 }
 
 #define LOG_TIME_SIZE	27u	/* 2026-11-22T12:31:50.000042Z */

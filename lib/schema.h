@@ -66,6 +66,7 @@ extern const char *const table_names[T_N];	/* the LMDB database names: "vat", "c
 #define META_NEXT_SEQ		"next-seq"
 #define META_NEXT_UID		"next-uid"		/* next offset in the uid block; never reused */
 #define META_NEXT_DELIVERY	"next-delivery"		/* crank numbers */
+#define META_NEXT_CODE		"next-code"		/* of a program in the code store; first 1 */
 #define META_NEXT_SPACE		"next-space"		/* of the vatstore's linked spaces, without bit 63; first 1 */
 #define META_UID_BLOCK		"uid-block"		/* first uid of the instance's block; 0: not root */
 #define META_N_BOOT		"n-boot"		/* how often a broker opened this store */
@@ -212,7 +213,7 @@ struct row_service {
 };
 /* `offset`: bytes of all lines before it as the mount shows them (log_line_size()): a place in a file that only grows. */
 struct row_log { uint64_t time_us; uint32_t level; uint32_t incarnation; uint64_t offset; };	/* then text */
-struct row_code { uint64_t size; uint64_t added_us; };	/* then the name under which it came, CODE_NAME_MAX bytes at most */
+struct row_code { uint64_t size, added_us, number; };	/* number: from 1, in the order in which they came; then the name under which it came, CODE_NAME_MAX bytes at most */
 #define CODE_NAME_MAX	255u
 #define DEATH_KEEP	16u	/* rows of a vat */
 struct row_death { uint64_t time_us; uint32_t incarnation; uint32_t zero; };	/* then text */

@@ -77,7 +77,7 @@ test_clist() {
 	equal "$ROOT" "$(basename "$(readlink "$RUN/fs/vats/$(jq -r '.vats.alice' <<< "$LAUNCH")/clist/o+0")")" "alice's root"
 	status 0 ls -l "$v/clist"
 	matches '-> ../../../objects/ko' "$OUT"
-	matches "owner: $(vat_id alice) o\+0" "$(cat "$RUN/fs/objects/$ROOT")" "owner of $ROOT"
+	matches "owner: $(vat_id alice) o\+0" "$(cat "$RUN/fs/objects/$ROOT/status")" "owner of $ROOT"
 }
 
 # One open sees one committed state: while a counter runs, pairs of facts in one file always agree.
@@ -88,7 +88,7 @@ test_consistent() {
 	echo "0 0 0" > "$T/tally"
 	"$HELPERS/storm" --run "$RUN" --tally "$T/tally" --ref "$COUNTER" --kills 1 --max-us 3000000 > "$T/storm" 2>&1 &
 	for ((n = 0; n < 100; n++)); do
-		a=$(cat "$RUN/fs/objects/$COUNTER" 2> /dev/null) || continue
+		a=$(cat "$RUN/fs/objects/$COUNTER/status" 2> /dev/null) || continue
 		matches 'owner: .*owner-state: .*refcount: ' "$(tr '\n' ' ' <<< "$a")" "the object's text"
 		cat "$RUN/fs/runqueue" > /dev/null 2>&1 || true
 		find "$RUN/fs/vats" -type f -exec cat {} + > /dev/null 2>&1 || true

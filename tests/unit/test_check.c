@@ -193,7 +193,7 @@ static void put_tables(struct store *s)
 	put1(s, T_SUB_CONFIG, 1, "{}", 2);
 	must_put(s, T_SERVICE, "console", 7, &service, sizeof service);
 	put1(s, T_SERVICE_OF, KO(1), "console", 7);
-	must_put(s, T_CODE, hash, sizeof hash, &(struct row_code){ .size = 1 }, sizeof(struct row_code));
+	must_put(s, T_CODE, hash, sizeof hash, &(struct row_code){ .size = 1, .number = 1 }, sizeof(struct row_code));
 	put2(s, T_ASIDE, 1, 1, &aside, sizeof aside);
 	must_put(s, T_GC, key, key_u64_u8_u64(key, V2, GC_DROP_EXPORT, KO(3)), "", 0);
 }

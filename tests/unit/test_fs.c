@@ -13,6 +13,12 @@
 #define NOW	UINT64_C(1700000100000000)	/* 2023-11-14T22:15:00Z */
 #define THEN	UINT64_C(1700000000000000)	/* 2023-11-14T22:13:20Z */
 
+/* What a listing gave. */
+struct listing {
+	struct { uint64_t ino; enum node_type type; char name[NODE_NAME_MAX + 1]; } entries[128];
+	size_t n, room;		/* room: what one call may still take */
+};
+
 struct fixture {
 	char dir[64];
 	struct reader *reader;
@@ -126,23 +132,43 @@ static void put_text(struct store *s, uint64_t vat, const char *key, const char 
 	put_vatstore(s, vat, key, strlen(key), value, strlen(value));
 }
 
+/* Lines "line N"; the first five are gone. Returns the bytes of all. */
+static uint64_t put_lines(struct store *s, uint64_t vat, unsigned int n)
+{
+	struct row_log log = { .time_us = THEN, .level = 1, .incarnation = 1 };
+	char text[16];
+
+	for (unsigned int i = 1; i <= n; i++) {
+		sprintf(text, "line %u", i);
+		if (i > 5)
+			put_log(s, vat, i, log, text);
+		log.offset += log_line_size(&log, text, strlen(text));
+	}
+	return log.offset;
+}
+
+#define LOG_1	"hello"
+#define LOG_2	"two\nlines \\ \x1b]0;title\x07 \xff"
+
 static void write_vats(struct store *s)
 {
 	static const char config[] = "{\"program\":\"sha256:00\",\"args\":[\"\xc2\x9b\x7f\"]}";
 	struct row_log log = { .time_us = THEN, .level = 1, .incarnation = 2 };
 	uint8_t buf[256];
 
-	put_vat(s, 1, (struct row_vat){ .subcluster = 1, .incarnation = 2, .status = VAT_RUNNING, .uid = BLOCK + 1, .pid = 42,
+	struct row_log second = { .level = 3, .incarnation = 2, .offset = log_line_size(&log, LOG_1, strlen(LOG_1)) };
+
+	put_vat(s, 1, (struct row_vat){ .next_log = 3, .log_bytes = second.offset + log_line_size(&second, LOG_2, strlen(LOG_2)), .subcluster = 1, .incarnation = 2, .status = VAT_RUNNING, .uid = BLOCK + 1, .pid = 42,
 		.isolation = 0x7, .n_cranks = 7, .n_deaths = 1, .n_queued = 1, .queued_bytes = 13, .n_exports = 3,
 		.n_imports = 1, .vatstore_bytes = 99, .started_us = THEN }, "alice", "");
-	put_vat(s, 2, (struct row_vat){ .subcluster = 1, .incarnation = 1, .status = VAT_SUSPENDED }, "bob",
-		"it said: \x1b[31mred\nand forged");
+	put_vat(s, 2, (struct row_vat){ .subcluster = 1, .incarnation = 1, .status = VAT_SUSPENDED, .next_log = 21,
+		.log_bytes = put_lines(s, 2, 20) }, "bob", "it said: \x1b[31mred\nand forged");
 	put_vat(s, 3, (struct row_vat){ .incarnation = 1, .status = VAT_TERMINATED }, "gone", "");
 	put_u64(s, T_VAT_CONFIG, 1, config, strlen(config));
 	put_u64(s, T_VAT_PARAM, 1, buf, make_capdata(buf, "#[\"$0.Alleged: Bob\"]", (uint64_t[]){ 2 }, 1));
-	put_log(s, 1, 1, log, "hello");
-	log.level = 3;
-	put_log(s, 1, 2, log, "two\nlines \\ \x1b]0;title\x07 \xff");
+	second.time_us = THEN;
+	put_log(s, 1, 1, log, LOG_1);
+	put_log(s, 1, 2, second, LOG_2);
 	put_vatstore(s, 1, "a key", 5, "v 1", 3);
 	put_vatstore(s, 1, "-", 1, "", 0);
 	put_vatstore(s, 1, "\x00\xff\n", 3, "\\", 1);
@@ -262,7 +288,6 @@ static int setup(void **state)
 
 	*state = f;
 	f->text = (struct text)TEXT_INIT(1 << 20);
-	f->listing = (struct listing)LISTING_INIT(1 << 20);
 	strcpy(f->dir, "/tmp/capstan-fs-XXXXXX");
 	if (!mkdtemp(f->dir))
 		return -1;
@@ -284,7 +309,6 @@ static int teardown(void **state)
 		reader_end(f->reader);
 	reader_free(f->reader);
 	text_deinit(&f->text);
-	listing_deinit(&f->listing);
 	remove_tree(f->dir);
 	free(f);
 	return 0;
@@ -293,7 +317,7 @@ static int teardown(void **state)
 /* Walk a path as the kernel does: by name, through inode numbers. */
 static int walk(struct fixture *f, const char *path, struct node *outp)
 {
-	struct node n = { NODE_ROOT, 0 };
+	struct node n = NODE_ROOT_LIVE;
 	char *copy = strdup(path), *save = NULL;
 	int r = 0;
 
@@ -321,23 +345,53 @@ static const char *cat(struct fixture *f, const char *path)
 	return f->text.data;
 }
 
+static bool take(void *ctx, struct node n, const char *name)
+{
+	struct listing *l = ctx;
+
+	if (!l->room)
+		return false;
+	l->room--;
+	assert_true(l->n < ARRAY_LEN(l->entries));
+	l->entries[l->n].ino = node_ino(n);
+	l->entries[l->n].type = node_type(n);
+	strcpy(l->entries[l->n++].name, name);
+	return true;
+}
+
+/* All entries, `room` at a time: the cursor goes on where it was. */
+static int list(struct fixture *f, struct node dir, size_t room)
+{
+	struct cursor c = { .take = take, .ctx = &f->listing };
+	int r = 0;
+
+	f->listing.n = 0;
+	while (!r && !c.end) {
+		f->listing.room = room;
+		r = tree_list(&f->view, dir, &c);
+	}
+	return r;
+}
+
 /* Names and types of a directory: "name/" a directory, "name@" a link; without the two dots, which are checked. */
 static char *ls(struct fixture *f, const char *path, char out[1024])
 {
 	struct listing *l = &f->listing;
 	struct node dir, n;
+	size_t n_entries;
 
 	assert_int_equal(walk(f, path, &dir), 0);
-	listing_reset(l);
-	assert_int_equal(tree_list(&f->view, dir, l), 0);
-	assert_true(l->n >= 2 && !l->full && !l->failed);
-	assert_string_equal(l->names.data + l->entries[0].name, ".");
+	assert_int_equal(list(f, dir, 1), 0);
+	n_entries = l->n;
+	assert_int_equal(list(f, dir, ARRAY_LEN(l->entries)), 0);
+	assert_true(l->n >= 2 && l->n == n_entries);
+	assert_string_equal(l->entries[0].name, ".");
 	assert_true(l->entries[0].ino == node_ino(dir));
-	assert_string_equal(l->names.data + l->entries[1].name, "..");
+	assert_string_equal(l->entries[1].name, "..");
 	assert_true(l->entries[1].ino == node_ino(node_parent(dir)));
 	out[0] = '\0';
 	for (size_t i = 2; i < l->n; i++) {
-		const char *name = l->names.data + l->entries[i].name;
+		const char *name = l->entries[i].name;
 
 		/* What is listed can be found, and is the same inode. */
 		assert_int_equal(tree_find(&f->view, dir, name, &n), 0);
@@ -356,7 +410,7 @@ static const char *readlink_of(struct fixture *f, const char *path, char buf[NOD
 
 	assert_int_equal(walk(f, path, &n), 0);
 	assert_int_equal(node_type(n), NODE_LINK);
-	len = node_link(n, buf);
+	assert_int_equal(tree_link(&f->view, n, buf, &len), 0);
 	assert_int_equal(len, strlen(buf));
 	return buf;
 }
@@ -369,9 +423,9 @@ static void test_listings(void **state)
 	char out[1024];
 
 	assert_string_equal(ls(f, "/", out),
-			    "status version runqueue holds objects/ promises/ vats/ subclusters/ services/");
-	assert_string_equal(ls(f, "objects", out), "ko1 ko2 ko3 ko4 ko5");
-	assert_string_equal(ls(f, "promises", out), "kp1 kp2 kp3 kp4 kp5 kp6");
+			    "status version runqueue holds objects/ promises/ vats/ subclusters/ services/ snapshot/");
+	assert_string_equal(ls(f, "objects", out), "ko1/ ko2/ ko3/ ko4/ ko5/");
+	assert_string_equal(ls(f, "promises", out), "kp1/ kp2/ kp3/ kp4/ kp5/ kp6/");
 	assert_string_equal(ls(f, "vats", out), "v1/ v2/ v3/");
 	assert_string_equal(ls(f, "vats/v1", out),
 			    "name config parameters status uid pid incarnation isolation reason usage clist/ clist.txt "
@@ -438,43 +492,43 @@ static void test_queues(void **state)
 
 static void test_objects(void **state)
 {
-	assert_string_equal(cat(*state, "objects/ko1"),
+	assert_string_equal(cat(*state, "objects/ko1/status"),
 		"owner: v1 o+0 reachable\nowner-state: alive\nkind: root\nrefcount: 1 reachable 1 recognizable\nrevoked: no\n"
 		"importers: 0\npinned: 2\nhold: root s1 1 2023-11-14T22:13:20.000000Z\n"
 		"hold: pin - 2 2023-11-14T22:13:20.000000Z\n");
-	assert_string_equal(cat(*state, "objects/ko2"),
+	assert_string_equal(cat(*state, "objects/ko2/status"),
 		"owner: v1 o+d2.5:1 reachable\nowner-state: alive\nkind: durable\nrefcount: 1 reachable 2 recognizable\n"
 		"revoked: yes\nimporters: 2\nimporter: v2 o-1 reachable\nimporter: v3 o-7 recognizable\npinned: 0\n");
 	/* G6: owned by an incarnation that is gone. */
-	assert_string_equal(cat(*state, "objects/ko3"),
+	assert_string_equal(cat(*state, "objects/ko3/status"),
 		"owner: v1\nowner-state: gone\nkind: plain\nrefcount: 0 reachable 1 recognizable\nrevoked: no\n"
 		"importers: 0\npinned: 0\n");
-	assert_string_equal(cat(*state, "objects/ko4"),
+	assert_string_equal(cat(*state, "objects/ko4/status"),
 		"owner: k\nowner-state: kernel\nkind: service\nservice: console\nrefcount: 1 reachable 1 recognizable\n"
 		"revoked: no\nimporters: 0\npinned: 0\nhold: service - 1 2023-11-14T22:13:20.000000Z\n");
-	assert_string_equal(cat(*state, "objects/ko5"),
+	assert_string_equal(cat(*state, "objects/ko5/status"),
 		"owner: none\nowner-state: none\nkind: orphan\nrefcount: 0 reachable 1 recognizable\nrevoked: no\n"
 		"importers: 0\npinned: 0\n");
 }
 
 static void test_promises(void **state)
 {
-	assert_string_equal(cat(*state, "promises/kp1"),
+	assert_string_equal(cat(*state, "promises/kp1/status"),
 		"state: unresolved\ndecider: v2 p+3 reachable\ndecider-state: suspended\nrefcount: 2\nsubscribers: 1\n"
 		"subscriber: v1 p-1 reachable\nforwarded-from: kp3\nwaiting: 1\nmessage: 7 later host kp4\npinned: 0\n");
-	assert_string_equal(cat(*state, "promises/kp2"),
+	assert_string_equal(cat(*state, "promises/kp2/status"),
 		"state: fulfilled\ndecider: none\nrefcount: 1\nsubscribers: 0\nwaiting: 0\npinned: 0\n"
 		"value: {a: ko2, b: \"x\\x1by\"}\n"
 		"body: #{\"a\":\"$0.Alleged: Bob\",\"b\":\"x\\\\u001by\"}\nslots: ko2\n");
-	assert_string_equal(cat(*state, "promises/kp3"),
+	assert_string_equal(cat(*state, "promises/kp3/status"),
 		"state: forwarded\ndecider: none\nrefcount: 1\nforwarded-to: kp1\nsubscribers: 0\nwaiting: 0\npinned: 0\n");
-	assert_string_equal(cat(*state, "promises/kp4"),
+	assert_string_equal(cat(*state, "promises/kp4/status"),
 		"state: unresolved\ndecider: none\nrefcount: 1\nbehind: v1\nsubscribers: 0\nwaiting: 0\npinned: 0\n");
 	/* P8: the decider is terminated, so the promise counts as rejected before its row is swept. */
-	assert_string_equal(cat(*state, "promises/kp5"),
+	assert_string_equal(cat(*state, "promises/kp5/status"),
 		"state: rejected\nstored-state: unresolved\ndecider: v3\ndecider-state: terminated\nrefcount: 1\n"
 		"subscribers: 0\nwaiting: 0\npinned: 0\n");
-	assert_string_equal(cat(*state, "promises/kp6"),
+	assert_string_equal(cat(*state, "promises/kp6/status"),
 		"state: rejected\ndecider: none\nrefcount: 1\nsubscribers: 0\nwaiting: 0\npinned: 0\nrejected-by: kernel\n"
 		"value: not smallcaps \\x1b\\\\\nbody: not smallcaps \\x1b\\\\\nslots: -\n");
 }
@@ -527,21 +581,49 @@ static void test_vats(void **state)
 	assert_string_equal(cat(*state, "vats/v1/state"), "eref      kref  value\no+d2.5:1  ko2   []\n");
 }
 
+#define LINE(n)	"2023-11-14T22:13:20.000000Z 1 info line " n "\n"
+
 /* What is too long keeps its newest lines, and says that there were others. */
 static void test_long_log(void **state)
 {
-	static const char newest[] = "2023-11-14T22:13:20.000000Z 2 error two\\nlines \\\\ \\x1b]0;title\\x07 \\xff\n";
 	struct fixture *f = *state;
-	struct text t = TEXT_INIT(200);
+	struct text t = TEXT_INIT(300);
 	struct node n;
 
-	assert_int_equal(walk(f, "vats/v1/log", &n), 0);
+	assert_int_equal(walk(f, "vats/v2/log", &n), 0);
 	assert_int_equal(tree_render(&f->view, n, &t), 0);
 	assert_false(t.cut || t.failed);
 	text_add(&t, "", 1);
-	assert_memory_equal(t.data, "[cut: there are earlier lines]\n", 31);
-	assert_string_equal(t.data + 31, newest);
+	assert_string_equal(t.data, "[cut: there are earlier lines]\n" LINE("18") LINE("19") LINE("20"));
 	text_deinit(&t);
+}
+
+/* A log is a file that only grows: every byte has its place, whatever was trimmed before it. */
+static void test_log_places(void **state)
+{
+	struct fixture *f = *state;
+	struct text *t = &f->text;
+	uint64_t size, start, mtime;
+	char whole[2000];
+	struct node n;
+
+	strcpy(whole, cat(f, "vats/v2/log"));
+	assert_memory_equal(whole, LINE("6") LINE("7"), 2 * strlen(LINE("6")));
+	assert_int_equal(walk(f, "vats/v2/log", &n), 0);
+	assert_int_equal(tree_size(&f->view, n, &size, &mtime), 0);
+	assert_int_equal(render_log_start(&f->view, 2, &start), 0);
+	assert_int_equal(mtime, THEN);
+	assert_int_equal(start, 5 * strlen(LINE("1")));
+	assert_int_equal(size, start + strlen(whole));
+	for (uint64_t at = start; at <= size + 1; at++) {
+		text_reset(t);
+		assert_int_equal(render_log_from(&f->view, 2, at, t), 0);
+		assert_int_equal(t->len, at < size ? size - at : 0);
+		assert_memory_equal(t->data, whole + (at - start), t->len);
+	}
+	text_reset(t);
+	assert_int_equal(render_log_from(&f->view, 3, 0, t), 0);
+	assert_int_equal(t->len, 0);
 }
 
 static void test_subclusters(void **state)
@@ -577,15 +659,14 @@ static void test_absent(void **state)
 			fail_msg("'%s' was found", paths[i]);
 	/* A thing that went while its inode was known. */
 	for (int kind = NODE_ROOT; kind < NODE_N; kind++) {
-		n = (struct node){ (enum node_kind)kind, 77 };
+		n = (struct node){ (enum node_kind)kind, 0, 77 };
 		if (!node_from_ino(node_ino(n), &n))
 			continue;
 		text_reset(&f->text);
-		listing_reset(&f->listing);
 		if (node_type(n) == NODE_FILE && n.id)
 			assert_int_equal(tree_render(&f->view, n, &f->text), VIEW_E_ABSENT);
 		if (node_type(n) == NODE_DIR && n.id)
-			assert_int_equal(tree_list(&f->view, n, &f->listing), VIEW_E_ABSENT);
+			assert_int_equal(list(f, n, 1), VIEW_E_ABSENT);
 	}
 }
 
@@ -627,8 +708,7 @@ static void test_random_names(void **state)
 		struct node dir, n;
 
 		assert_int_equal(walk(f, directories[d], &dir), 0);
-		listing_reset(l);
-		assert_int_equal(tree_list(&f->view, dir, l), 0);
+		assert_int_equal(list(f, dir, 7), 0);
 		for (int i = 0; i < 20000; i++) {
 			char name[24];
 			size_t len = rng_below(&rng, i % 2 ? 6 : sizeof(name)), at;
@@ -638,7 +718,7 @@ static void test_random_names(void **state)
 			name[len] = '\0';
 			if (tree_find(&f->view, dir, name, &n))
 				continue;
-			for (at = 2; at < l->n && strcmp(l->names.data + l->entries[at].name, name); at++)
+			for (at = 2; at < l->n && strcmp(l->entries[at].name, name); at++)
 				;
 			assert_true(at < l->n && l->entries[at].ino == node_ino(n));
 			n_found++;
@@ -663,16 +743,15 @@ static void render_all(struct fixture *f)
 
 	for (int kind = NODE_ROOT; kind < NODE_N; kind++) {
 		for (uint64_t id = 0; id < 4; id++) {
-			n = (struct node){ (enum node_kind)kind, id };
+			n = (struct node){ (enum node_kind)kind, 0, id };
 			if (!node_from_ino(node_ino(n), &n) || n.id != id)
 				continue;
 			text_reset(&f->text);
-			listing_reset(&f->listing);
 			if (node_type(n) == NODE_FILE)
 				assert_true(tree_render(&f->view, n, &f->text) >= 0);
 			else if (node_type(n) == NODE_DIR)
-				assert_true(tree_list(&f->view, n, &f->listing) >= 0);
-			assert_false(f->text.failed || f->listing.failed);
+				assert_true(list(f, n, 3) >= 0);
+			assert_false(f->text.failed);
 			check_clean(&f->text);
 		}
 	}
@@ -815,6 +894,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_promises, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vats, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_log, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_log_places, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_subclusters, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_absent, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_inodes, setup, teardown),

@@ -411,11 +411,11 @@ static void test_tools(void **state)
 	struct fixture *f = *state;
 
 	need_mount();
-	shell_says(f, "ls", "holds\nobjects\npromises\nrunqueue\nservices\nstatus\nsubclusters\nvats\nversion\n");
+	shell_says(f, "ls", "holds\nobjects\npromises\nrunqueue\nservices\nsnapshot\nstatus\nsubclusters\nvats\nversion\n");
 	shell_says(f, "cat vats/v1/name vats/v1/status", "alice\nrunning\n");
 	shell_says(f, "ls objects | wc -l; ls -U vats/v1/clist | wc -l", "1000\n1000\n");
 	shell_says(f, "readlink vats/v1/clist/o+1 subclusters/s1/root", "../../../objects/ko2\n../../objects/ko1\n");
-	shell_says(f, "ls -l vats/v1/clist/o+7 | cut -c1-10; cat vats/v1/clist/o+7 | head -n1",
+	shell_says(f, "ls -l vats/v1/clist/o+7 | cut -c1-10; cat vats/v1/clist/o+7/status | head -n1",
 		   "lrwxrwxrwx\nowner: v1 o+7 reachable\n");
 	shell_says(f, "stat -c '%A %U %g %s' . status objects",
 		   "dr-xr-x--- root 62000 0\n-r--r----- root 62000 0\ndr-xr-x--- root 62000 0\n");

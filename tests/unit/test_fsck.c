@@ -134,7 +134,7 @@ static void test_code(void **state)
 	uint8_t hash[32] = { 0xab };
 
 	hash[31] = 1;
-	must_put(s, T_CODE, hash, sizeof hash, &(struct row_code){ .size = 5 }, sizeof(struct row_code));
+	must_put(s, T_CODE, hash, sizeof hash, &(struct row_code){ .size = 5, .number = 1 }, sizeof(struct row_code));
 	assert_int_equal(store_commit(s), 0);
 	store_free(s);
 	expect(*state, OUTPUT_REFUSED,

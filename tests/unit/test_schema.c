@@ -15,7 +15,7 @@
 static void test_layout(void **state)
 {
 	(void)state;
-	assert_int_equal(SCHEMA_VERSION, 2);
+	assert_int_equal(SCHEMA_VERSION, 3);
 	assert_int_equal(sizeof(struct row_object), 32);
 	assert_int_equal(sizeof(struct row_promise), 48);
 	assert_int_equal(sizeof(struct row_clist), 16);
@@ -26,7 +26,7 @@ static void test_layout(void **state)
 	assert_int_equal(sizeof(struct row_log), 24);
 	assert_int_equal(sizeof(struct row_death), 16);
 	assert_int_equal(sizeof(struct row_limits), 120);
-	assert_int_equal(sizeof(struct row_code), 16);
+	assert_int_equal(sizeof(struct row_code), 24);
 	assert_int_equal(sizeof(struct row_aside), 24);
 	assert_int_equal(sizeof(struct row_charge), 24);
 	assert_int_equal(sizeof(struct row_subcluster), 112);

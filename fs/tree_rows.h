@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the rows of the table in tree.c are made of: the entries of directories that depend on the store.
+ *
+ * list: hand the rows of the store to the cursor, in the order of their keys, from where it stands. find: one of them by
+ * name. Both are called only for directories that are there.
+ */
+#ifndef CAPSTAN_FS_TREE_ROWS_H
+#define CAPSTAN_FS_TREE_ROWS_H
+
+#include "tree.h"
+
+typedef int (*list_fn)(struct view *v, uint64_t id, struct cursor *c);
+typedef int (*find_fn)(struct view *v, uint64_t id, const char *name, struct node *outp);
+/* Is it there? 0, VIEW_E_ABSENT or negative. */
+typedef int (*present_fn)(struct view *v, uint64_t id);
+/* What a link leads to: the number behind its text. VIEW_E_ABSENT: there is no such link now. */
+typedef int (*target_fn)(struct view *v, uint64_t id, uint64_t *numberp);
+/* A link's text that is more than a number. */
+typedef int (*link_fn)(struct view *v, uint64_t id, char buf[NODE_LINK_MAX]);
+
+/* A scan that goes on behind what the cursor has taken. */
+void cursor_scan(const struct cursor *c, struct scan *s);
+/* Hand over the row that the scan is at. False: no room, end the listing here and return 0. */
+bool cursor_take(struct cursor *c, const struct scan *s, enum node_kind kind, uint64_t id, const char *name);
+
+/* The numbers of a link's text as of a NODE: 1..NODE_ID_MAX. */
+bool node_id_fits(uint64_t id);
+/* A name made from bytes of a row; false: it cannot be a file's name. */
+bool name_from_row(const void *data, size_t len, char name[NODE_NAME_MAX + 1]);
+/* ABSENT unless the table has that row, by u64 key. */
+int row_exists(struct view *v, enum table table, uint64_t key);
+
+int list_objects(struct view *v, uint64_t id, struct cursor *c);
+int find_object(struct view *v, uint64_t id, const char *name, struct node *outp);
+int object_present(struct view *v, uint64_t id);
+int list_promises(struct view *v, uint64_t id, struct cursor *c);
+int find_promise(struct view *v, uint64_t id, const char *name, struct node *outp);
+int promise_present(struct view *v, uint64_t id);
+int list_vats(struct view *v, uint64_t id, struct cursor *c);
+int find_vat(struct view *v, uint64_t id, const char *name, struct node *outp);
+int vat_present(struct view *v, uint64_t id);
+int list_clist(struct view *v, uint64_t id, struct cursor *c);
+int find_clist(struct view *v, uint64_t id, const char *name, struct node *outp);
+int list_subclusters(struct view *v, uint64_t id, struct cursor *c);
+int find_subcluster(struct view *v, uint64_t id, const char *name, struct node *outp);
+int subcluster_present(struct view *v, uint64_t id);
+int subcluster_root(struct view *v, uint64_t id, uint64_t *numberp);
+int list_members(struct view *v, uint64_t id, struct cursor *c);
+int find_member(struct view *v, uint64_t id, const char *name, struct node *outp);
+int list_services(struct view *v, uint64_t id, struct cursor *c);
+int find_service(struct view *v, uint64_t id, const char *name, struct node *outp);
+int live_tree_only(struct view *v, uint64_t id);
+
+#endif
