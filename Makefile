@@ -53,7 +53,7 @@ VATD_LIBS := -lcap -lseccomp
 
 FS_TREE := fs/tree.c fs/tree_rows.c fs/text.c fs/view.c fs/render.c fs/render_queue.c fs/render_ref.c fs/render_vat.c fs/render_store.c \
 	$(LIB_BASE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_READER)
-FS := fs/main.c fs/session.c fs/lease.c fs/lock.c $(FS_TREE)
+FS := fs/main.c fs/session.c fs/lease.c fs/lock.c $(FS_TREE) $(LIB_CONFIG)
 FS_LIBS := -lfuse3 -llmdb -ljansson -lseccomp -lpthread -lm
 
 CLI := tools/capstan.c tools/client.c tools/fsck.c tools/output.c \

@@ -7,24 +7,34 @@
 #include <getopt.h>
 #include <grp.h>
 
+#include "../lib/config.h"
 #include "lock.h"
 #include "session.h"
 
 #define CAPSTAN_GROUP	"capstan"	/* may read the mount, besides root */
 
 static const char usage[] =
-	"Usage: capstan-fs --fuse-fd N --data-fd N --lease-fd N --page-fd N [--gid GID]\n"
+	"Usage: capstan-fs [--fuse-fd N] [--serve-fd N] --data-fd N --lease-fd N --page-fd N [OPTION...]\n"
 	"Serve a Capstan kernel's state as files. Started by capstand; see capstan-fs(8).\n"
 	"\n"
-	"  --fuse-fd N   /dev/fuse, already mounted\n"
-	"  --data-fd N   the store's data.mdb, open for reading\n"
-	"  --lease-fd N  socket to the broker, which grants leases on snapshots\n"
-	"  --page-fd N   shared page with the generation of leases\n"
-	"  --gid GID     group that may read (default: group capstan, else 0)\n"
-	"  --help        show this and exit\n"
-	"  --version     show the version and exit\n";
+	"  --fuse-fd N      /dev/fuse, already mounted (without it: no mount)\n"
+	"  --serve-fd N     Unix socket that listens, for capstan ls, cat and tree\n"
+	"  --data-fd N      the store's data.mdb, open for reading\n"
+	"  --lease-fd N     socket to the broker, which grants leases on snapshots\n"
+	"  --page-fd N      shared page of the broker: leases, what it is at, events\n"
+	"  --watch-fd N     eventfd by which the broker tells of new events\n"
+	"  --uid UID        owner of the files (default: 0)\n"
+	"  --gid GID        group that may read (default: group capstan, else 0)\n"
+	"  --world          everybody may read\n"
+	"  --hide LIST      not for the group: parameters,baggage,values,logs\n"
+	"  --uid-block A-B  users who never read anything\n"
+	"  --help           show this and exit\n"
+	"  --version        show the version and exit\n";
 
-struct options { int fuse_fd, data_fd, lease_fd, page_fd; gid_t gid; };
+struct options {
+	struct session_options session;
+	int lease_fd, page_fd;
+};
 
 enum { OPTIONS_E_USAGE = 1, OPTIONS_E_DONE };
 enum { RUN_E_GONE = 1, RUN_E_REPORTED };	/* the broker hung up; it was said already what is wrong */
@@ -56,42 +66,86 @@ static int option_fd(const char *name, int *fdp)
 	return 0;
 }
 
-static int option_gid(gid_t *gidp)
+/* Of a user or a group; UINT32_MAX is nobody's. */
+static int option_id(const char *name, const char *what, uint32_t *idp)
 {
 	unsigned long n;
 
 	if (!parse_number(optarg, UINT32_MAX - 1, &n)) {
-		fprintf(stderr, "capstan-fs: --gid: a group number is expected, not '%s'\n", optarg);
+		fprintf(stderr, "capstan-fs: --%s: a %s number is expected, not '%s'\n", name, what, optarg);
 		return OPTIONS_E_USAGE;
 	}
-	*gidp = (gid_t)n;
+	*idp = (uint32_t)n;
 	return 0;
+}
+
+static int option_hide(unsigned *hidep)
+{
+	if (!mount_hide_parse(optarg, hidep)) {
+		fprintf(stderr, "capstan-fs: --hide: a list of parameters,baggage,values,logs is expected, not '%s'\n", optarg);
+		return OPTIONS_E_USAGE;
+	}
+	return 0;
+}
+
+static int option_block(struct session_options *s)
+{
+	char first[16] = "";
+	const char *dash = strchr(optarg, '-');
+	unsigned long a, b;
+
+	if (dash && (size_t)(dash - optarg) < sizeof(first))
+		memcpy(first, optarg, (size_t)(dash - optarg));
+	if (!dash || !parse_number(first, UINT32_MAX - 1, &a) || !parse_number(dash + 1, UINT32_MAX - 1, &b) || b < a) {
+		fprintf(stderr, "capstan-fs: --uid-block: two user numbers with a dash between them are expected, not '%s'\n", optarg);
+		return OPTIONS_E_USAGE;
+	}
+	s->uid_block = (uid_t)a;
+	s->uid_block_last = (uid_t)b;
+	return 0;
+}
+
+static const struct option long_options[] = {
+	{ "fuse-fd", required_argument, NULL, 'f' }, { "serve-fd", required_argument, NULL, 's' },
+	{ "data-fd", required_argument, NULL, 'd' }, { "lease-fd", required_argument, NULL, 'l' },
+	{ "page-fd", required_argument, NULL, 'p' }, { "watch-fd", required_argument, NULL, 'w' },
+	{ "uid", required_argument, NULL, 'u' }, { "gid", required_argument, NULL, 'g' }, { "world", no_argument, NULL, 'W' },
+	{ "hide", required_argument, NULL, 'H' }, { "uid-block", required_argument, NULL, 'b' },
+	{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 },
+};
+
+static int option_apply(int c, struct options *o)
+{
+	struct session_options *s = &o->session;
+
+	switch (c) {
+	case 'f': return option_fd("fuse-fd", &s->fuse_fd);
+	case 's': return option_fd("serve-fd", &s->serve_fd);
+	case 'd': return option_fd("data-fd", &s->data_fd);
+	case 'l': return option_fd("lease-fd", &o->lease_fd);
+	case 'p': return option_fd("page-fd", &o->page_fd);
+	case 'w': return option_fd("watch-fd", &s->watch_fd);
+	case 'u': return option_id("uid", "user", &s->uid);
+	case 'g': return option_id("gid", "group", &s->gid);
+	case 'W': s->world = true; return 0;
+	case 'H': return option_hide(&s->hide);
+	case 'b': return option_block(s);
+	case 'h': fputs(usage, stdout); return OPTIONS_E_DONE;
+	case 'V': puts("capstan-fs " CAPSTAN_VERSION); return OPTIONS_E_DONE;
+	default: return OPTIONS_E_USAGE;	/* getopt has said it */
+	}
 }
 
 static int parse_options(int argc, char **argv, struct options *o)
 {
-	static const struct option longs[] = {
-		{ "fuse-fd", required_argument, NULL, 'f' }, { "data-fd", required_argument, NULL, 'd' },
-		{ "lease-fd", required_argument, NULL, 'l' }, { "page-fd", required_argument, NULL, 'p' },
-		{ "gid", required_argument, NULL, 'g' }, { "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 },
-	};
-	int c, index = 0, r = 0;
+	const struct session_options *s = &o->session;
+	int c, r = 0;
 
-	while (!r && (c = getopt_long(argc, argv, "", longs, &index)) != -1) {
-		switch (c) {
-		case 'f': r = option_fd("fuse-fd", &o->fuse_fd); break;
-		case 'd': r = option_fd("data-fd", &o->data_fd); break;
-		case 'l': r = option_fd("lease-fd", &o->lease_fd); break;
-		case 'p': r = option_fd("page-fd", &o->page_fd); break;
-		case 'g': r = option_gid(&o->gid); break;
-		case 'h': fputs(usage, stdout); return OPTIONS_E_DONE;
-		case 'V': puts("capstan-fs " CAPSTAN_VERSION); return OPTIONS_E_DONE;
-		default: r = OPTIONS_E_USAGE; break;
-		}
-	}
-	if (!r && (optind < argc || o->fuse_fd < 0 || o->data_fd < 0 || o->lease_fd < 0 || o->page_fd < 0)) {
-		fputs("capstan-fs: all four descriptors are needed, and nothing else (see --help)\n", stderr);
+	while (!r && (c = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+		r = option_apply(c, o);
+	if (!r && (optind < argc || s->data_fd < 0 || o->lease_fd < 0 || o->page_fd < 0 || (s->fuse_fd < 0 && s->serve_fd < 0))) {
+		fputs("capstan-fs: needed are --data-fd, --lease-fd, --page-fd, one of --fuse-fd and --serve-fd, and no other words "
+		      "(see --help)\n", stderr);
 		r = OPTIONS_E_USAGE;
 	}
 	return r;
@@ -144,18 +198,17 @@ static int run(const struct options *o)
 	_cleanup_(lease_deinit) struct lease lease = LEASE_INIT;
 	_cleanup_(reader_freep) struct reader *reader = NULL;
 	_cleanup_(session_freep) struct session *session = NULL;
-	struct session_options options;
+	struct session_options options = o->session;
 	int r;
 
 	r = lease_init(&lease, o->lease_fd, o->page_fd);
 	if (r)
 		return r;
-	r = open_reader(&reader, &lease, o->data_fd);
+	r = open_reader(&reader, &lease, options.data_fd);
 	if (r)
 		return r;
-	options = (struct session_options){
-		.fuse_fd = o->fuse_fd, .data_fd = o->data_fd, .lease = &lease, .reader = reader, .gid = o->gid,
-	};
+	options.lease = &lease;
+	options.reader = reader;
 	r = session_new(&session, &options);
 	if (!r)
 		r = lock_process();
@@ -166,7 +219,11 @@ static int run(const struct options *o)
 
 int main(int argc, char **argv)
 {
-	struct options o = { -1, -1, -1, -1, capstan_gid() };
+	struct options o = {
+		.session = { .fuse_fd = -1, .serve_fd = -1, .watch_fd = -1, .data_fd = -1, .gid = capstan_gid(),
+			     .uid_block = 1, .uid_block_last = 0 },
+		.lease_fd = -1, .page_fd = -1,
+	};
 	int r = parse_options(argc, argv, &o);
 
 	if (r)

@@ -204,7 +204,7 @@ static void fill_attr(struct session *s, struct node n, struct stat *st)
 	size_t len = 0;
 
 	*st = (struct stat){
-		.st_ino = node_ino(n), .st_nlink = 1, .st_uid = 0, .st_gid = s->options.gid,
+		.st_ino = node_ino(n), .st_nlink = 1, .st_uid = s->options.uid, .st_gid = s->options.gid,
 		.st_atim = s->started, .st_mtim = s->started, .st_ctim = s->started, .st_blksize = 4096,
 	};
 	switch (node_type(n)) {
@@ -557,11 +557,11 @@ int session_new(struct session **sessionp, const struct session_options *options
 	fuse_opt_free_args(&args);
 	if (!s->fuse)
 		return error_origin(EINVAL);
-	r = session_mount(s);
-	if (!r)
+	r = watch(s, options->lease->fd);
+	if (!r && options->fuse_fd >= 0)
+		r = session_mount(s);
+	if (!r && options->fuse_fd >= 0)
 		r = watch(s, options->fuse_fd);
-	if (!r)
-		r = watch(s, options->lease->fd);
 	if (r)
 		return error_trace(r);
 	*sessionp = TAKE_PTR(s);

@@ -15,6 +15,7 @@
 #ifndef CAPSTAN_FS_SESSION_H
 #define CAPSTAN_FS_SESSION_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "lease.h"
@@ -29,11 +30,17 @@
 #define SESSION_TRIES		5		/* leases for one request */
 
 struct session_options {
-	int fuse_fd;		/* /dev/fuse, mounted; taken */
+	int fuse_fd;		/* /dev/fuse, mounted; taken. -1: there is no mount */
+	int serve_fd;		/* a Unix stream socket that listens; borrowed. -1: none */
+	int watch_fd;		/* eventfd: LEASE_WATCH (lib/lease.h); borrowed. -1: none */
 	int data_fd;		/* the store's file, read-only; borrowed (its size is shown) */
 	struct lease *lease;	/* borrowed */
 	struct reader *reader;	/* borrowed */
-	gid_t gid;		/* group that may read; the owner is root */
+	uid_t uid;		/* owner of the files: root, or whose kernel it is */
+	gid_t gid;		/* group that may read */
+	bool world;		/* everybody may read */
+	unsigned hide;		/* enum mount_hide (lib/config.h): for the owner only */
+	uid_t uid_block, uid_block_last;	/* users from the first to the last never read anything; last < first: there are none */
 };
 
 struct session;
