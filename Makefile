@@ -129,10 +129,10 @@ KERNEL := broker/boot.c broker/kernel.c broker/loop.c broker/channel.c broker/tr
 	broker/promise.c broker/queue.c broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/collect.c broker/sweep.c \
 	broker/vat.c broker/life.c broker/aside.c broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/io.c broker/iopath.c broker/system.c broker/arrival.c broker/code.c broker/vatstore.c \
 	$(LIB_WIRE) $(LIB_JSON) $(LIB_CONFIG) $(STORE)
-KERNEL += $(SERVICES) broker/methods.c broker/upkeep.c broker/deadline.c broker/charge.c broker/underway.c
+KERNEL += $(SERVICES) broker/methods.c broker/upkeep.c broker/deadline.c broker/charge.c broker/underway.c broker/live.c
 KERNEL_TESTS := $(patsubst %,test_kernel_%,route promise cycle syscall life gc ahead io hostile random hosted)
 KERNEL_TESTS += test_kernel_model
-KERNEL_TESTS += test_kernel_limits test_kernel_underway test_kernel_facet
+KERNEL_TESTS += test_kernel_limits test_kernel_underway test_kernel_facet test_kernel_live
 UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval LINK_$(t) := tests/unit/kernel_harness.c tests/runner/words.c $(LIB_CHECK) $(KERNEL)))
 LINK_test_kernel_model += tests/unit/model.c
@@ -165,7 +165,10 @@ LINK_test_spawner := broker/spawner.c broker/jail.c broker/fsmount.c lib/util.c
 LIBS_test_spawner := -lcap
 LINK_test_code := broker/code.c broker/loop.c lib/util.c
 LIBS_test_code := -lmd -lpthread
-LINK_test_lease := broker/lease.c broker/live.c broker/loop.c lib/util.c
+UNIT_TESTS += test_live
+LINK_test_live := broker/live.c lib/schema.c $(LIB_BASE)
+LIBS_test_live := -lpthread
+LINK_test_lease := broker/lease.c broker/live.c broker/loop.c lib/schema.c $(LIB_BASE)
 
 # The mount: its texts without FUSE; then the real thing (root and /dev/fuse, else skipped).
 UNIT_TESTS += test_fs test_fs_mount

@@ -87,7 +87,7 @@ static int commit_if_due(struct kernel *k, bool more)
 static int timeout_ms(const struct kernel *k, bool more)
 {
 	bool outside = control_has_output(k->control) || k->n_effects || k->want_processes;
-	int lease = process_lease_timeout_ms(), t = -1;
+	int lease = process_lease_timeout_ms(), sample = process_sample_timeout_ms(k), t = -1;
 	uint64_t now_us;
 
 	if (more || k->hosted_work || (k->ready_first && !(k->serial && k->n_in_flight)))
@@ -102,6 +102,8 @@ static int timeout_ms(const struct kernel *k, bool more)
 	}
 	if (lease >= 0 && (t < 0 || lease < t))
 		t = lease;
+	if (sample >= 0 && (t < 0 || sample < t))
+		t = sample;
 	return t;
 }
 
@@ -162,7 +164,10 @@ int broker_round(struct kernel *k, int wait_ms, bool *overp)
 		k->checked_ns = k->round_ns;
 		r = deadline_check(k, now_monotonic_ns());
 	}
-	return r < 0 ? r : commit_if_due(k, k->more);
+	if (r >= 0)
+		r = commit_if_due(k, k->more);
+	process_sample(k);
+	return r;
 }
 
 static int serve(struct kernel *k)

@@ -8,6 +8,7 @@
 #include "deadline.h"
 #include "gc.h"
 #include "launch.h"
+#include "live.h"
 #include "object.h"
 #include "promise.h"
 #include "router.h"
@@ -39,7 +40,7 @@ static void head_reset(struct crank *c)
 	if (c->syscalls.size > SYSCALLS_KEEP)
 		wire_buf_deinit(&c->syscalls);
 	wire_buf_reset(&c->syscalls);
-	c->n_syscalls = c->n_slots = 0;
+	c->n_syscalls = c->n_slots = c->n_messages = 0;
 	if (c->writes)
 		omap_clear(c->writes);
 }
@@ -585,13 +586,16 @@ static bool may_send_ahead(const struct kernel *k, const struct vat *v, const st
 static int send_all(struct kernel *k, struct vat *v, const struct wire_buf *b)
 {
 	struct crank *c = &v->crank;
+	int r;
 
 	c->state = CRANK_IN_FLIGHT;
 	c->sent_ns = k->broker_ns;
 	k->n_in_flight += c->n_sent;
 	k->stats.n_ahead += c->n_sent - 1;
 	deadline_begin(k, v);
-	return channel_send(&v->channel, b);
+	r = channel_send(&v->channel, b);
+	live_show(k, v);
+	return r;
 }
 
 static int prepare(struct kernel *k, struct vat *v)
@@ -765,7 +769,7 @@ static int apply_syscalls(struct kernel *k, struct vat *v, struct syscall_exit *
 	return r ? r : check_limits(k, v);
 }
 
-void crank_abandon(struct kernel *k, struct vat *v)
+void crank_abandon_take(struct kernel *k, struct vat *v, struct item *itemp)
 {
 	struct crank *c = &v->crank;
 
@@ -773,7 +777,18 @@ void crank_abandon(struct kernel *k, struct vat *v)
 		return;
 	k->n_in_flight -= c->n_sent - c->head;
 	k->stats.n_abandoned += c->n_sent - c->head;
+	live_abandoned(k, v);
+	if (itemp) {
+		*itemp = c->sent[c->head].item;
+		c->sent[c->head].item = (struct item)ITEM_INIT;
+	}
 	crank_reset(c);
+	live_show(k, v);
+}
+
+void crank_abandon(struct kernel *k, struct vat *v)
+{
+	crank_abandon_take(k, v, NULL);
 }
 
 /*
@@ -820,7 +835,9 @@ static int finish(struct kernel *k, struct vat *v)
 	/* What was delivered stays as a gap until the commit; the search for the next need not cross it each time. */
 	if (d->item.seq)
 		v->head_seq = d->item.seq + 1;
+	live_applied(k, v);
 	next_head(k, v);
+	live_show(k, v);
 	d = crank_head(&v->crank);
 	underway_note(k, UNDERWAY_DELIVERY, v->number, d ? crank_killer(d) : 0);
 	return started ? launch_vat_started(k, v) : 0;
@@ -865,6 +882,7 @@ static int crank_apply(struct kernel *k, struct vat *v, const char *error)
 	r = kernel_savepoint(k);
 	if (r < 0)
 		return r;
+	live_crank(k, v);
 	r = apply_delivery(k, v);
 	if (r == 0)
 		r = apply_syscalls(k, v, &ex);
@@ -946,6 +964,7 @@ static int buffer_syscall(struct kernel *k, struct vat *v, const struct wire_fra
 	struct wire_buf *b = &c->syscalls;
 
 	c->n_slots += slots_of(f);
+	c->n_messages += f->type == WIRE_SEND;
 	if (c->n_slots > WIRE_MAX_CRANK_SLOTS)
 		return crank_illegal(k, v, "more slots in one crank than the protocol allows");
 	if (++c->n_syscalls > v->limits.syscalls)
@@ -1027,7 +1046,10 @@ static int out_of_crank(struct kernel *k, struct vat *v, const struct wire_frame
 	case WIRE_LOG:
 		return vat_log(k, v, f->log.level, f->log.text.data, f->log.text.len);
 	case WIRE_WAKE_ME:
-		v->wake_pending = true;
+		if (!v->wake_pending) {
+			v->wake_pending = true;
+			live_show(k, v);
+		}
 		vat_ready(k, v);
 		return 0;
 	case WIRE_PONG:

@@ -53,7 +53,7 @@ struct crank {
 	struct u64_list listed;		/* NOTIFY: promises in it, their entries leave the clist; GC: krefs */
 	/* Of the head. */
 	struct wire_buf syscalls;	/* frames as they came */
-	uint64_t n_syscalls, n_slots;
+	uint64_t n_syscalls, n_slots, n_messages;
 	bool read_in_packet;		/* a read came in the packet being handled */
 	struct omap *writes;		/* buffered vatstore changes, for the crank's own reads */
 	uint64_t deadline_ns;		/* broker clock; 0 none */
@@ -85,6 +85,7 @@ int crank_prepare_ready(struct kernel *k);	/* the same for every vat that can ta
 /* Frames from the vat. Positive: its process is being ended. */
 int crank_frames(struct kernel *k, struct vat *v, const uint8_t *frames, size_t len);
 void crank_abandon(struct kernel *k, struct vat *v);	/* all that is in flight */
+void crank_abandon_take(struct kernel *k, struct vat *v, struct item *itemp);	/* the same; the head's item is the caller's now */
 /* The number by which deaths of this delivery are counted (row_vat.killer_seq). */
 uint64_t crank_killer(const struct delivery *d);
 

@@ -4,6 +4,7 @@
 #include "charge.h"
 #include "facet.h"
 #include "gc.h"
+#include "live.h"
 #include "object.h"
 #include "promise.h"
 #include "vat.h"
@@ -69,6 +70,7 @@ int kernel_savepoint(struct kernel *k)
 	k->in_savepoint = true;
 	k->mark_settled_calls = k->settled_calls.n;
 	k->mark_effects = k->n_effects;
+	live_savepoint(k->live);
 	k->mark_dropped_sends = k->stats.n_dropped_sends;
 	k->mark_service_queue = k->n_service_queue;
 	k->n_moved = k->moved_bytes = k->n_hops = k->n_released = 0;
@@ -88,6 +90,7 @@ int kernel_release(struct kernel *k)
 		return error_trace(r);
 	vat_edits_keep(k);
 	charges_keep(k);
+	live_release(k->live);
 	k->touched.n = 0;
 	k->in_savepoint = false;
 	if (!k->dirty_since_ns)
@@ -106,6 +109,7 @@ int kernel_rollback(struct kernel *k)
 		return error_trace(r);
 	vat_edits_undo(k);
 	charges_undo(k);
+	live_rollback(k->live);
 	k->touched.n = 0;
 	k->settled_calls.n = k->mark_settled_calls;
 	k->stats.n_dropped_sends = k->mark_dropped_sends;
@@ -167,8 +171,7 @@ int kernel_commit(struct kernel *k)
 	r = store_commit(k->store);
 	if (r < 0)
 		return error_trace(r);
-	if (k->commits_shown)
-		__atomic_add_fetch(k->commits_shown, 1, __ATOMIC_RELEASE);
+	live_commit(k);
 	k->cranks_since_commit = 0;
 	k->dirty_since_ns = 0;
 	k->last_commit_ns = now_monotonic_ns();

@@ -34,6 +34,7 @@ struct io;
 struct system_state;
 struct timers;
 struct facet;
+struct live;
 
 /* A growing list of 64-bit numbers. */
 struct u64_list { uint64_t *v; size_t n, size; };
@@ -142,7 +143,7 @@ struct kernel {
 	bool no_mount, mounted, mount_wanted;
 	unsigned n_mounts;		/* times capstan-fs ended within the window */
 	uint64_t mount_window_ns;
-	uint64_t *commits_shown;	/* in the page that capstan-fs maps (lib/lease.h); NULL: nobody looks */
+	struct live *live;		/* what is shown beside the tables (live.h); NULL: a kernel of a test */
 	unsigned cranks_since_commit;
 	uint64_t dirty_since_ns;	/* 0: clean */
 	uint64_t last_commit_ns;

@@ -8,6 +8,7 @@
 #include "cycle.h"
 #include "facet.h"
 #include "io.h"
+#include "live.h"
 #include "object.h"
 #include "promise.h"
 #include "router.h"
@@ -290,6 +291,7 @@ static int make_subcluster(struct kernel *k, struct launch *l, struct config *co
 	if (r < 0)
 		return error_trace(r);
 	snprintf(row.name, sizeof(row.name), "%s", l->system);
+	live_launched(k, l->number, row.name);
 	for (i = 0; i < config->n_vats; i++) {
 		struct config_vat *c = take_vat(config, i);
 
@@ -869,6 +871,7 @@ static int remove_rows(struct kernel *k, struct launch *l, const struct u64_list
 		r = store_del(k->store, T_SUBCLUSTER, key, key_u64(key, l->number));
 	if (r >= 0)
 		r = store_del(k->store, T_SUB_CONFIG, key, key_u64(key, l->number));
+	live_ended(k, l->number);
 	return r < 0 ? error_trace(r) : kernel_release(k);
 }
 

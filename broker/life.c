@@ -13,6 +13,7 @@
 
 #include "aside.h"
 #include "launch.h"
+#include "live.h"
 #include "process.h"
 #include "router.h"
 #include "sweep.h"
@@ -40,7 +41,7 @@ static int begin_incarnation(struct kernel *k, struct vat *v, enum vat_status st
 int vat_want_process(struct kernel *k, struct vat *v)
 {
 	assert(v->proc == PROC_NONE);
-	v->proc = PROC_WANTED;
+	vat_set_proc(v, PROC_WANTED);
 	k->want_processes = true;
 	return 0;
 }
@@ -60,11 +61,12 @@ int vat_started(struct kernel *k, struct vat *v, int pid, uint32_t isolation)
 	}
 	if (v->proc != PROC_SPAWNING)
 		return 0;
-	v->proc = PROC_ALIVE;
+	vat_set_proc(v, PROC_ALIVE);
 	row = vat_edit(k, v);
 	row->pid = pid;
 	row->isolation = isolation;
 	row->started_us = now_realtime_us();
+	live_spawned(k, v);
 	wire_begin(&b, WIRE_INIT, 0, 0);
 	wire_u64(&b, v->number);
 	wire_u64(&b, row->incarnation);
@@ -82,9 +84,9 @@ int vat_started(struct kernel *k, struct vat *v, int pid, uint32_t isolation)
 /* The process is gone and reaped: what now? */
 static int process_gone(struct kernel *k, struct vat *v)
 {
-	v->proc = PROC_NONE;
 	v->kill_wanted = false;
 	v->wake_pending = false;
+	vat_set_proc(v, PROC_NONE);
 	v->ping_token = 0;
 	crank_new_process(&v->crank);
 	vat_fail_pings(k, v);
@@ -182,14 +184,11 @@ static int die(struct kernel *k, struct vat *v)
 
 	if (head) {
 		killer = crank_killer(head);
-		if (head->work == WORK_MESSAGE) {
-			item = head->item;
-			head->item = (struct item)ITEM_INIT;
-		}
-		crank_abandon(k, v);
+		crank_abandon_take(k, v, head->work == WORK_MESSAGE ? &item : NULL);
 	} else if (v->row.status == VAT_STARTING) {
 		killer = KILLER_START;	/* it did not even live to see it */
 	}
+	live_died(k, v, v->spawned_incarnation, v->death);
 	r = kernel_savepoint(k);
 	if (r >= 0)
 		r = log_death(k, v);
@@ -222,11 +221,11 @@ int vat_end_process(struct kernel *k, struct vat *v, enum vat_fate fate, const c
 	if (fate != FATE_DEATH)
 		crank_abandon(k, v);
 	if (v->proc == PROC_NONE || v->proc == PROC_WANTED) {
-		v->proc = PROC_NONE;
+		vat_set_proc(v, PROC_NONE);
 		return process_gone(k, v);
 	}
 	v->kill_wanted = v->proc == PROC_ALIVE;	/* SPAWNING: killed when it reports its start */
-	v->proc = PROC_DYING;
+	vat_set_proc(v, PROC_DYING);
 	k->want_processes = true;
 	return 0;
 }
@@ -263,8 +262,10 @@ int vat_exited(struct kernel *k, struct vat *v, int status)
 		r = die(k, v);
 		if (r < 0)
 			return r;
+	} else {
+		crank_abandon(k, v);
+		live_died(k, v, v->spawned_incarnation, v->death);
 	}
-	crank_abandon(k, v);
 	v->death[0] = '\0';
 	return process_gone(k, v);
 }
@@ -278,7 +279,7 @@ int vat_spawn_failed(struct kernel *k, struct vat *v, const char *why)
 	channel_close(&v->channel);
 	snprintf(reason, sizeof(reason), "cannot start: %.140s", why);
 	log_warn("v%" PRIu64 " (%s): %s", v->number, v->row.name, reason);
-	v->proc = PROC_NONE;
+	vat_set_proc(v, PROC_NONE);
 	if (v->row.status == VAT_TERMINATED)
 		return process_gone(k, v);
 	if (v->row.flags & VAT_F_LAUNCHING)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "object.h"
 
+#include "live.h"
 #include "vat.h"
 
 int object_load(struct kernel *k, kref_t ref, struct row_object *rowp)
@@ -51,6 +52,7 @@ int object_delete(struct kernel *k, kref_t ref)
 	int r = store_del(k->store, T_OBJECT, key, key_u64(key, ref.bits));
 
 	k->stats.n_objects_gone++;
+	live_gone(k, ref);
 	return r < 0 ? error_trace(r) : 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "process.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -13,8 +14,6 @@
 enum { SEND_AGAIN = 1 };
 
 static struct kernel *the_kernel;	/* the spawner's source has one owner in the process */
-static struct live_page *live_page;
-static int live_page_fd = -1;
 static struct lease_server lease = LEASE_SERVER_INIT;
 static int on_spawner(struct loop_source *s, uint32_t events);
 static struct loop_source source = LOOP_SOURCE_INIT(on_spawner);
@@ -153,7 +152,7 @@ static int spawn(struct kernel *k, struct vat *v)
 		close(pair[0]);
 		return r;
 	}
-	v->proc = PROC_SPAWNING;
+	vat_set_proc(v, PROC_SPAWNING);
 	return channel_open(&v->channel, &k->loop, pair[0], &vat_channel_ops);
 }
 
@@ -221,6 +220,53 @@ int process_cpu_ns(int pid, uint64_t *nsp)
 	return 0;
 }
 
+/* Resident bytes; 0: that cannot be told. */
+static uint64_t process_memory(int pid)
+{
+	char path[40], text[128];
+	_cleanup_close_ int fd = -1;
+	unsigned long resident = 0;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	if (sscanf(text, "%*u %lu", &resident) != 1)
+		return 0;
+	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void sample(struct kernel *k, struct vat *v)
+{
+	uint64_t cpu = 0;
+
+	if (v->proc != PROC_ALIVE || v->row.pid <= 0)
+		return;
+	process_cpu_ns(v->row.pid, &cpu);
+	live_sampled(k, v, process_memory(v->row.pid), cpu);
+}
+
+void process_sample(struct kernel *k)
+{
+	uint64_t now = k->round_ns;
+	unsigned n = 0;
+	struct vat *v;
+
+	if (live_sample_timeout_ms(k, now))
+		return;
+	while (n++ < LIVE_SAMPLES && (v = live_next_sample(k, now)))
+		sample(k, v);
+	k->live->sample_ns = now + LIVE_PAUSE_MS * UINT64_C(1000000);
+}
+
+int process_sample_timeout_ms(const struct kernel *k)
+{
+	return live_sample_timeout_ms(k, k->round_ns);
+}
+
 /* --- the mount ---------------------------------------------------------------------------------------------------- */
 
 int process_mount(struct kernel *k)
@@ -232,13 +278,6 @@ int process_mount(struct kernel *k)
 	if (k->no_mount || k->stopping)
 		return 0;
 	lease_server_deinit(&lease);
-	if (!live_page) {
-		r = live_page_new(&live_page, &live_page_fd);
-		if (r < 0)
-			return error_trace(r);
-		live_page->lease.commits = 1;
-		k->commits_shown = &live_page->lease.commits;
-	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_origin(errno);
 	data = store_data_fd(k->store);
@@ -246,9 +285,9 @@ int process_mount(struct kernel *k)
 		close_all(pair, 2);
 		return error_trace(data);
 	}
-	r = lease_server_init(&lease, &k->loop, k->store, &live_page->lease, pair[0]);
+	r = lease_server_init(&lease, &k->loop, k->store, &k->live->page->lease, pair[0]);
 	if (r >= 0)
-		r = send_request(k, &rq, (int[]){ data, pair[1], live_page_fd }, 3);
+		r = send_request(k, &rq, (int[]){ data, pair[1], k->live->fd }, 3);
 	close(data);
 	close(pair[1]);
 	k->mount_wanted = r == SEND_AGAIN;
@@ -289,6 +328,15 @@ static int on_fs_exited(struct kernel *k, const struct spawn_event *ev)
 	return process_mount(k);
 }
 
+static int on_started(struct kernel *k, struct vat *v, const struct spawn_event *ev)
+{
+	int r = vat_started(k, v, ev->pid, ev->isolation);
+
+	if (r >= 0)
+		sample(k, v);
+	return r;
+}
+
 static int on_event(struct kernel *k, const struct spawn_event *ev)
 {
 	struct vat *v = vat_find(k, ev->vat);
@@ -298,7 +346,7 @@ static int on_event(struct kernel *k, const struct spawn_event *ev)
 		v = NULL;
 	switch (ev->kind) {
 	case SPAWN_STARTED:
-		return v ? vat_started(k, v, ev->pid, ev->isolation) : 0;
+		return v ? on_started(k, v, ev) : 0;
 	case SPAWN_FAILED:
 		return v ? vat_spawn_failed(k, v, ev->text) : 0;
 	case SPAWN_EXITED:
@@ -347,6 +395,10 @@ static int on_spawner(struct loop_source *s, uint32_t events)
 
 int process_init(struct kernel *k, int spawner_fd)
 {
+	int r = live_new(&k->live);
+
+	if (r < 0)
+		return error_trace(r);
 	the_kernel = k;
 	k->spawner_fd = spawner_fd;
 	return loop_add(&k->loop, &source, spawner_fd, EPOLLIN);
@@ -355,10 +407,6 @@ int process_init(struct kernel *k, int spawner_fd)
 void process_deinit(struct kernel *k)
 {
 	lease_server_deinit(&lease);
-	k->commits_shown = NULL;
-	live_page = live_page_free(live_page);
-	if (live_page_fd >= 0)
-		close(live_page_fd);
-	live_page_fd = -1;
+	k->live = live_free(k->live);
 	loop_remove(&k->loop, &source);
 }

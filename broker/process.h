@@ -19,6 +19,9 @@ int process_simple(struct kernel *k, enum spawn_op op);
 /* The processor's time that a process has used so far; PROCESS_E_UNKNOWN: that cannot be told, it is gone. */
 enum { PROCESS_E_UNKNOWN = 1 };
 int process_cpu_ns(int pid, uint64_t *nsp);
+/* Looks at the memory and the clock of processes that worked lately, at a bounded rate (live.h). */
+void process_sample(struct kernel *k);
+int process_sample_timeout_ms(const struct kernel *k);	/* -1: none is due */
 int process_lease_timeout_ms(void);		/* -1: no lease is held */
 void process_lease_expire(void);
 

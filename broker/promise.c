@@ -5,6 +5,7 @@
 
 #include "../lib/smallcaps.h"
 #include "cycle.h"
+#include "live.h"
 #include "queue.h"
 #include "router.h"
 
@@ -469,6 +470,7 @@ static int settle_one(struct kernel *k, struct settle_task *t)
 	r = promise_save(k, ref, &row);
 	if (r < 0)
 		return r;
+	live_resolved(k, ref, row.state, row.flags, KREF_NONE);
 	r = kernel_touch(k, ref);
 	if (r < 0)
 		return r;
@@ -566,6 +568,7 @@ int promise_forward(struct kernel *k, kref_t ref, kref_t target)
 	r = promise_save(k, ref, &row);
 	if (r < 0)
 		return r;
+	live_resolved(k, ref, row.state, 0, end);
 	r = mark_forward(k, end, ref, true);
 	if (r < 0)
 		return r;
@@ -676,6 +679,7 @@ int promise_delete(struct kernel *k, kref_t ref, const struct row_promise *row)
 		return r;
 	k->n_released++;
 	k->stats.n_promises_gone++;
+	live_gone(k, ref);
 	r = store_del(k->store, T_PROMISE, key, key_u64(key, ref.bits));
 	return r < 0 ? error_trace(r) : 0;
 }

@@ -4,6 +4,7 @@
 #include "clist.h"
 #include "gc.h"
 #include "launch.h"
+#include "live.h"
 #include "object.h"
 #include "promise.h"
 #include "router.h"
@@ -28,6 +29,7 @@ int sweep_begin(struct kernel *k, struct vat *v, bool terminated)
 	/* A further restart before the last sweep ended starts over: what was swept is found clean. */
 	v->sweeping = true;
 	k->sweeping = true;
+	live_show(k, v);
 	return put_sweep(k, v, &row);
 }
 
@@ -279,6 +281,7 @@ static int sweep_vat(struct kernel *k, struct vat *v, unsigned *budgetp)
 	if (row.phase == PHASE_END) {
 		r = store_del(k->store, T_SWEEP, key, 8);
 		v->sweeping = false;
+		live_show(k, v);
 		vat_ready(k, v);
 	} else {
 		r = put_sweep(k, v, &row);

@@ -6,6 +6,7 @@
 
 #include "aside.h"
 #include "launch.h"
+#include "live.h"
 
 #define LOG_KEEP		1000u		/* lines kept for each vat */
 #define PING_DEADLINE_NS	(5 * UINT64_C(1000000000))
@@ -102,8 +103,11 @@ void vat_edits_keep(struct kernel *k)
 {
 	struct vat *v;
 
-	for (v = k->edited; v; v = v->next_edited)
+	for (v = k->edited; v; v = v->next_edited) {
 		v->edited = false;
+		if (v->row.status != v->undo.status)
+			live_status(k, v);
+	}
 	k->edited = NULL;
 }
 
@@ -159,6 +163,7 @@ static struct vat *vat_alloc(struct kernel *k, uint64_t number, struct config_va
 	crank_init(&v->crank);
 	set_limits(k, v);
 	HASH_ADD(hh, k->vats, number, sizeof(v->number), v);
+	live_vat_new(k, v);
 	return v;
 }
 
@@ -200,6 +205,7 @@ int vat_new(struct kernel *k, uint64_t subcluster, struct config_vat *config, st
 	if (r >= 0)
 		r = store_put(k->store, T_MEMBER, key, key_u64_u64(key, subcluster, number), config->name,
 			      strlen(config->name));
+	live_status(k, v);
 	*vatp = v;
 	return r < 0 ? error_trace(r) : 0;
 }
@@ -265,6 +271,7 @@ int vat_load_all(struct kernel *k)
 		v->sweeping = has_sweep(k, number);
 		if (v->sweeping)
 			k->sweeping = true;
+		live_show(k, v);
 	}
 }
 
@@ -292,6 +299,7 @@ void vat_forget(struct kernel *k, struct vat *v)
 
 	drop_requests(k, v);
 	crank_abandon(k, v);
+	live_vat_forget(k, v);
 	channel_close(&v->channel);
 	crank_deinit(&v->crank);
 	for (p = &k->ready_first, k->ready_last = NULL; *p;) {
@@ -346,6 +354,12 @@ int vat_delete_rows(struct kernel *k, struct vat *v)
 		r = store_del(k->store, T_MEMBER, key, key_u64_u64(key, v->row.subcluster, v->number));
 	v->dirty = false;
 	return r < 0 ? error_trace(r) : 0;
+}
+
+void vat_set_proc(struct vat *v, enum vat_proc proc)
+{
+	v->proc = proc;
+	live_show(v->kernel, v);
 }
 
 /* --- readiness ----------------------------------------------------------------------------------------------- */

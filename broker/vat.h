@@ -72,6 +72,9 @@ struct vat {
 	struct vat *next_ready;
 	struct vat_ping *pings;
 	uint64_t ping_token;		/* of the ping under way; 0 none */
+	struct live_vat *live;		/* its slot in what is shown (live.h); NULL: none */
+	uint64_t noted_ns;		/* its process is to be looked at, at this time (monotonic); 0: it is not */
+	struct vat *next_noted;
 	struct vat_watch *watches;	/* getLog requests waiting for a line */
 	uint64_t log_window_ns, log_in_window;
 };
@@ -85,6 +88,8 @@ int vat_new(struct kernel *k, uint64_t subcluster, struct config_vat *config /* 
 int vat_load_all(struct kernel *k);		/* at boot */
 void vat_forget(struct kernel *k, struct vat *v);	/* RAM only: its rows are gone or we stop */
 int vat_delete_rows(struct kernel *k, struct vat *v);	/* terminated, swept, reaped */
+
+void vat_set_proc(struct vat *v, enum vat_proc proc);
 
 /* The row for change; restored by a rollback, written back at commit. */
 struct row_vat *vat_edit(struct kernel *k, struct vat *v);

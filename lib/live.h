@@ -43,7 +43,7 @@ struct live_vat {			/* 192 bytes */
 	uint32_t n_in_flight, n_items;	/* sent and not done; of these, from the head of its queue */
 	uint64_t n_cranks, n_abandoned;	/* in this broker's time */
 	uint64_t n_syscalls, n_messages; /* applied; messages it sent */
-	uint64_t bytes_in, bytes_out;	/* on its channel, from the vat and to it */
+	uint64_t bytes_in, bytes_out;	/* on the channel of its process, from the vat and to it */
 	uint64_t busy_us;		/* time in deliveries, sum */
 	uint64_t memory;		/* resident bytes, when looked at last; 0 unknown */
 	uint64_t cpu_ns;		/* of its process; 0 unknown */
@@ -66,15 +66,19 @@ struct live_kernel {
 };
 
 enum live_event_kind {
-	LIVE_CRANK = 1,		/* vat, crank, work, seq, ref: target; n: syscalls; duration; text: method; outcome */
+	/*
+	 * vat, crank, work, outcome, duration; ref: target (GC: the first reference); n: syscalls; text: its first ref2 bytes are the
+	 * method as it stands in the message's JSON, the rest why it was abandoned. What it resolved and deleted follows it.
+	 */
+	LIVE_CRANK = 1,
 	LIVE_RESOLVE,		/* ref: promise; vat: who did it (ENDPOINT_K: the kernel); outcome: enum promise_state; ref2: forwarded to */
 	LIVE_GC,		/* vat: who is told; work; n: how many; ref: the first of them */
 	LIVE_GONE,		/* ref: an object or promise that is deleted */
 	LIVE_SPAWN,		/* vat, n: incarnation, ref2: pid */
-	LIVE_DEATH,		/* vat, n: incarnation; text: why */
-	LIVE_STATUS,		/* vat; outcome: enum vat_status that it has now; text: why */
-	LIVE_LAUNCH,		/* ref: subcluster; text: its name */
-	LIVE_END,		/* ref: subcluster */
+	LIVE_DEATH,		/* its process has ended: vat, n: incarnation that it was; text: why */
+	LIVE_STATUS,		/* vat; outcome: enum vat_status that it has now; text: why suspended or terminated */
+	LIVE_LAUNCH,		/* ref: number of the subcluster; text: its name, if it is a system subcluster */
+	LIVE_END,		/* ref: number of the subcluster: its last row is gone */
 };
 enum live_outcome { LIVE_APPLIED = 1, LIVE_ABANDONED = 2 };
 

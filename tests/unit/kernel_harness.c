@@ -14,6 +14,7 @@
 #include "../../broker/hosted.h"
 #include "../../broker/io.h"
 #include "../../broker/launch.h"
+#include "../../broker/live.h"
 #include "../../broker/methods.h"
 #include "../../broker/object.h"
 #include "../../broker/process.h"
@@ -242,6 +243,7 @@ void world_step(void)
 	bool more;
 
 	must(loop_round(&k->loop, 0));
+	k->round_ns = now_monotonic_ns();
 	do
 		must(service_pump(k, &more));
 	while (more);
@@ -342,6 +344,8 @@ static void open_kernel(void)
 		world->raws[i] = (struct raw){.vat = i, .fd = -1, .joiner = WIRE_JOINER_INIT};
 	settings_init(&k->settings);
 	must(loop_init(&k->loop));
+	must(live_new(&k->live));
+	k->round_ns = now_monotonic_ns();
 	k->store = must_open(world->dir, world->kind);
 	must(boot_kernel(k));
 	assert_int_equal(world_check(true), 0);
@@ -381,6 +385,7 @@ static void close_kernel(void)
 		free(k->effects[i].arg);
 	free(k->effects);
 	locals_free();
+	k->live = live_free(k->live);
 }
 
 void world_open(const char *dir, enum store_kind kind)

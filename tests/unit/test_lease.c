@@ -39,10 +39,10 @@ void store_snapshot_drop(struct store *s, void *hold)
 struct fixture {
 	struct loop loop;
 	struct store store;
-	struct live_page *page;
+	struct live *live;
 	const struct live_page *view;	/* the reader's */
 	struct lease_server server;
-	int page_fd, fd;
+	int fd;
 };
 
 static int setup(void **state)
@@ -50,13 +50,13 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 	int pair[2];
 
-	if (loop_init(&f->loop) || live_page_new(&f->page, &f->page_fd) ||
+	if (loop_init(&f->loop) || live_new(&f->live) ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -1;
-	f->view = mmap(NULL, 4096, PROT_READ, MAP_SHARED, f->page_fd, 0);
+	f->view = mmap(NULL, 4096, PROT_READ, MAP_SHARED, f->live->fd, 0);
 	f->fd = pair[0];
 	*state = f;
-	return f->view == MAP_FAILED || lease_server_init(&f->server, &f->loop, &f->store, &f->page->lease, pair[1]);
+	return f->view == MAP_FAILED || lease_server_init(&f->server, &f->loop, &f->store, &f->live->page->lease, pair[1]);
 }
 
 static int teardown(void **state)
@@ -69,8 +69,7 @@ static int teardown(void **state)
 	r = f->store.n_held;
 	closep(&f->fd);
 	munmap((void *)f->view, 4096);
-	live_page_free(f->page);
-	close(f->page_fd);
+	live_free(f->live);
 	loop_deinit(&f->loop);
 	free(f);
 	return r;
@@ -185,7 +184,7 @@ static void garbage_ends_the_connection(void **state)
 		lease_server_deinit(&f->server);
 		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 		f->fd = pair[0];
-		assert_int_equal(lease_server_init(&f->server, &f->loop, &f->store, &f->page->lease, pair[1]), 0);
+		assert_int_equal(lease_server_init(&f->server, &f->loop, &f->store, &f->live->page->lease, pair[1]), 0);
 	}
 }
 
@@ -231,11 +230,11 @@ static void the_page_is_read_only_for_others(void **state)
 	struct fixture *f = *state;
 	uint64_t value = 9;
 
-	assert_true(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, f->page_fd, 0) == MAP_FAILED);
-	assert_true(pwrite(f->page_fd, &value, sizeof(value), 0) < 0);
-	assert_true(ftruncate(f->page_fd, 0) < 0);
+	assert_true(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, f->live->fd, 0) == MAP_FAILED);
+	assert_true(pwrite(f->live->fd, &value, sizeof(value), 0) < 0);
+	assert_true(ftruncate(f->live->fd, 0) < 0);
 	assert_int_equal(mprotect((void *)f->view, 4096, PROT_READ | PROT_WRITE), -1);
-	f->page->lease.generation[0] = 41;
+	f->live->page->lease.generation[0] = 41;
 	assert_int_equal(f->view->lease.generation[0], 41);
 }
 
