@@ -345,7 +345,7 @@ static void open_kernel(void)
 	settings_init(&k->settings);
 	must(loop_init(&k->loop));
 	must(live_new(&k->live));
-	k->round_ns = now_monotonic_ns();
+	k->start_ns = k->round_ns = now_monotonic_ns();
 	k->store = must_open(world->dir, world->kind);
 	must(boot_kernel(k));
 	assert_int_equal(world_check(true), 0);
