@@ -39,7 +39,7 @@ LIB_OMAP   := lib/omap.c
 
 CAPSTAND := broker/main.c broker/options.c broker/uidblock.c broker/instance.c broker/spawner.c broker/jail.c \
 	broker/fsmount.c broker/given.c \
-	broker/broker.c broker/boot.c broker/kernel.c broker/loop.c broker/store.c broker/overlay.c broker/vatstore.c \
+	broker/broker.c broker/boot.c broker/kernel.c lib/loop.c broker/store.c broker/overlay.c broker/vatstore.c \
 	broker/space.c \
 	broker/channel.c broker/translate.c broker/clist.c broker/object.c broker/promise.c broker/queue.c \
 	broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/collect.c broker/sweep.c broker/vat.c broker/life.c broker/aside.c broker/process.c \
@@ -53,7 +53,7 @@ VATD_LIBS := -lcap -lseccomp
 
 FS_TREE := fs/tree.c fs/tree_rows.c fs/text.c fs/view.c fs/render.c fs/render_queue.c fs/render_ref.c fs/render_vat.c fs/render_store.c \
 	$(LIB_BASE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_READER)
-FS := fs/main.c fs/session.c fs/lease.c fs/lock.c $(FS_TREE) $(LIB_CONFIG)
+FS := fs/main.c fs/session.c fs/mount.c fs/look.c fs/access.c fs/charge.c fs/lease.c fs/lock.c lib/loop.c $(FS_TREE) $(LIB_CONFIG)
 FS_LIBS := -lfuse3 -llmdb -ljansson -lseccomp -lpthread -lm
 
 CLI := tools/capstan.c tools/client.c tools/fsck.c tools/output.c \
@@ -89,7 +89,7 @@ LINK_test_util := lib/util.c
 LINK_test_ref := $(LIB_BASE)
 LINK_test_omap := $(LIB_OMAP) lib/util.c
 LIBS_test_omap := -Wl,--wrap=malloc
-LINK_test_loop := broker/loop.c lib/util.c
+LINK_test_loop := lib/loop.c lib/util.c
 WIRE_SEEDS := tests/fuzz/wire_seeds.c tests/fuzz/wire_replay.c $(LIB_WIRE) $(LIB_BASE)
 LINK_test_wire := $(WIRE_SEEDS)
 LIBS_test_wire := -Wl,--wrap=realloc
@@ -102,7 +102,7 @@ LIBS_test_config := -ljansson
 FUZZERS += fuzz_config
 LINK_fuzz_config := lib/config.c lib/util.c
 LIBS_fuzz_config := -ljansson
-LINK_test_control := broker/control.c broker/loop.c lib/util.c
+LINK_test_control := broker/control.c lib/loop.c lib/util.c
 LIBS_test_control := -ljansson -lpthread
 UNIT_TESTS += test_cli
 LIBS_test_cli := -ljansson
@@ -125,7 +125,7 @@ FUZZERS += fuzz_rows
 LINK_fuzz_rows := $(LIB_SCHEMA) $(LIB_BASE)
 
 # The kernel in process: all that decides, without its processes and its socket.
-KERNEL := broker/boot.c broker/kernel.c broker/loop.c broker/channel.c broker/translate.c broker/clist.c broker/object.c \
+KERNEL := broker/boot.c broker/kernel.c lib/loop.c broker/channel.c broker/translate.c broker/clist.c broker/object.c \
 	broker/promise.c broker/queue.c broker/router.c broker/crank.c broker/syscall.c broker/gc.c broker/cycle.c broker/collect.c broker/sweep.c \
 	broker/vat.c broker/life.c broker/aside.c broker/launch.c broker/service.c broker/console.c broker/hosted.c broker/io.c broker/iopath.c broker/system.c broker/arrival.c broker/code.c broker/vatstore.c \
 	$(LIB_WIRE) $(LIB_JSON) $(LIB_CONFIG) $(STORE)
@@ -163,12 +163,12 @@ LINK_test_uidblock := broker/uidblock.c lib/util.c
 LINK_test_instance := broker/instance.c broker/uidblock.c lib/util.c
 LINK_test_spawner := broker/spawner.c broker/jail.c broker/fsmount.c lib/util.c
 LIBS_test_spawner := -lcap
-LINK_test_code := broker/code.c broker/loop.c lib/util.c
+LINK_test_code := broker/code.c lib/loop.c lib/util.c
 LIBS_test_code := -lmd -lpthread
 UNIT_TESTS += test_live
 LINK_test_live := broker/live.c lib/schema.c $(LIB_BASE)
 LIBS_test_live := -lpthread
-LINK_test_lease := broker/lease.c broker/live.c broker/loop.c lib/schema.c $(LIB_BASE)
+LINK_test_lease := broker/lease.c broker/live.c lib/loop.c lib/schema.c $(LIB_BASE)
 
 # The mount: its texts without FUSE; then the real thing (root and /dev/fuse, else skipped).
 UNIT_TESTS += test_fs test_fs_mount

@@ -8,7 +8,7 @@
 
 #include <capstan/wire.h>
 
-#include "loop.h"
+#include "../lib/loop.h"
 
 struct channel;
 struct channel_ops {

@@ -7,7 +7,7 @@
 #ifndef CAPSTAN_CODE_H
 #define CAPSTAN_CODE_H
 
-#include "loop.h"
+#include "../lib/loop.h"
 
 #define CODE_MAX_SIZE	(512u << 20)
 #define CODE_HASH_LEN	32

@@ -20,7 +20,7 @@
 #include <jansson.h>
 #include <sys/socket.h>
 
-#include "loop.h"
+#include "../lib/loop.h"
 
 #define CONTROL_MAX_REQUEST	(4u << 20)	/* bytes of one line */
 #define CONTROL_MAX_OUT		(64u << 20)

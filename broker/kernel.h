@@ -16,7 +16,7 @@
 
 #include "../lib/config.h"
 #include "control.h"
-#include "loop.h"
+#include "../lib/loop.h"
 #include "store.h"
 
 struct kernel;

@@ -11,7 +11,7 @@
 #define CAPSTAN_BROKER_LEASE_H
 
 #include "../lib/lease.h"
-#include "loop.h"
+#include "../lib/loop.h"
 #include "store.h"
 
 struct lease_hold {

@@ -23,6 +23,7 @@
 static const int allowed[] = {
 	/* the session; libfuse answers with writev */
 	SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
+	SCMP_SYS(epoll_ctl),
 	/* leases; send() and recv() are the -to and -from calls */
 	SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(poll), SCMP_SYS(ppoll),
 	/* LMDB without its lock file: the meta page, a map that grew, the file's size */

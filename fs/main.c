@@ -100,8 +100,8 @@ static int option_block(struct session_options *s)
 		fprintf(stderr, "capstan-fs: --uid-block: two user numbers with a dash between them are expected, not '%s'\n", optarg);
 		return OPTIONS_E_USAGE;
 	}
-	s->uid_block = (uid_t)a;
-	s->uid_block_last = (uid_t)b;
+	s->access.uid_block = (uid_t)a;
+	s->access.uid_block_last = (uid_t)b;
 	return 0;
 }
 
@@ -125,10 +125,10 @@ static int option_apply(int c, struct options *o)
 	case 'l': return option_fd("lease-fd", &o->lease_fd);
 	case 'p': return option_fd("page-fd", &o->page_fd);
 	case 'w': return option_fd("watch-fd", &s->watch_fd);
-	case 'u': return option_id("uid", "user", &s->uid);
-	case 'g': return option_id("gid", "group", &s->gid);
-	case 'W': s->world = true; return 0;
-	case 'H': return option_hide(&s->hide);
+	case 'u': return option_id("uid", "user", &s->access.uid);
+	case 'g': return option_id("gid", "group", &s->access.gid);
+	case 'W': s->access.world = true; return 0;
+	case 'H': return option_hide(&s->access.hide);
 	case 'b': return option_block(s);
 	case 'h': fputs(usage, stdout); return OPTIONS_E_DONE;
 	case 'V': puts("capstan-fs " CAPSTAN_VERSION); return OPTIONS_E_DONE;
@@ -220,8 +220,8 @@ static int run(const struct options *o)
 int main(int argc, char **argv)
 {
 	struct options o = {
-		.session = { .fuse_fd = -1, .serve_fd = -1, .watch_fd = -1, .data_fd = -1, .gid = capstan_gid(),
-			     .uid_block = 1, .uid_block_last = 0 },
+		.session = { .fuse_fd = -1, .serve_fd = -1, .watch_fd = -1, .data_fd = -1,
+			     .access = { .gid = capstan_gid(), .uid_block = 1, .uid_block_last = 0 } },
 		.lease_fd = -1, .page_fd = -1,
 	};
 	int r = parse_options(argc, argv, &o);

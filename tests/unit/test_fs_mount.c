@@ -29,7 +29,7 @@
 #define OTHER_UID	62002u
 #define N_ITEMS		200u
 #define DEADLINE_S	120
-#define SESSION_MAX_UID_OPEN 256	/* fs/session.h */
+#define CHARGE_MAX_UID_THINGS 256	/* fs/charge.h */
 
 struct fixture {
 	char dir[64], mount[96];
@@ -566,10 +566,10 @@ static void test_leases(void **state)
 static void test_limits(void **state)
 {
 	struct fixture *f = *state;
-	int fds[SESSION_MAX_UID_OPEN];
+	int fds[CHARGE_MAX_UID_THINGS];
 
 	need_mount();
-	for (int i = 0; i < SESSION_MAX_UID_OPEN; i++) {
+	for (int i = 0; i < CHARGE_MAX_UID_THINGS; i++) {
 		fds[i] = open_in(f, "version", O_RDONLY);
 		assert_true(fds[i] >= 0);
 	}
@@ -580,7 +580,7 @@ static void test_limits(void **state)
 	for (int i = 0; i < 100000 && (fds[0] = open_in(f, "version", O_RDONLY)) < 0; i++)
 		assert_int_equal(errno, EMFILE);
 	assert_true(fds[0] >= 0);
-	for (int i = 0; i < SESSION_MAX_UID_OPEN; i++)
+	for (int i = 0; i < CHARGE_MAX_UID_THINGS; i++)
 		close(fds[i]);
 	for (int i = 0; i < 100000 && open_error(f, "version"); i++)
 		;

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../../broker/loop.h"
+#include "../../lib/loop.h"
 
 struct peer {
 	struct loop_source source;

@@ -8,7 +8,7 @@
 
 #include <sys/epoll.h>
 
-#include "../lib/util.h"
+#include "util.h"
 
 struct loop;
 struct loop_source {
