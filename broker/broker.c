@@ -75,6 +75,7 @@ static int commit_if_due(struct kernel *k, bool more)
 		r = kernel_commit(k);
 		if (r < 0)
 			return r;
+		process_shown(k);
 	}
 	if (k->dirty_since_ns)
 		return 0;	/* what waits outside waits on */

@@ -23,6 +23,17 @@ static void end_early(struct lease_server *l, struct lease_hold *h)
 	drop(l, h);
 }
 
+static bool is_frozen(const struct lease_server *l, const struct lease_hold *h)
+{
+	return h - l->holds >= LEASE_MAX;
+}
+
+/* A frozen tree keeps pages from being reused, for long: not for longer than there is room. */
+static bool is_too_much(const struct lease_server *l, const struct lease_hold *h)
+{
+	return is_frozen(l, h) && (store_space_low(l->store) || store_used(l->store) > h->used + FREEZE_MAX_BYTES);
+}
+
 static void disconnect(struct lease_server *l)
 {
 	for (size_t i = 0; i < LEASE_N; i++)
@@ -31,6 +42,7 @@ static void disconnect(struct lease_server *l)
 	loop_remove(l->loop, &l->source);
 	closep(&l->fd);
 	l->fd = -1;
+	l->watched = false;
 }
 
 static int acquire(struct lease_server *l, uint32_t id, struct lease_reply *reply)
@@ -39,17 +51,34 @@ static int acquire(struct lease_server *l, uint32_t id, struct lease_reply *repl
 	int r;
 
 	/* Its last lease under this number still lives: the reader has lost count of itself. */
-	if (h->snapshot) {
+	if (h->snapshot || (is_frozen(l, h) && store_space_low(l->store))) {
 		reply->status = LEASE_BUSY;
 		return 0;
 	}
 	r = store_snapshot_hold(l->store, &reply->txnid, &h->snapshot);
 	if (r)
 		return error_trace(r);
-	h->deadline_ns = now_monotonic_ns() + LEASE_MS * 1000000ull;
+	h->deadline_ns = now_monotonic_ns() + (is_frozen(l, h) ? l->snapshot_ms : LEASE_MS) * UINT64_C(1000000);
+	h->used = store_used(l->store);
 	reply->generation = generation(l, id);
 	reply->deadline_ns = h->deadline_ns;
 	return 0;
+}
+
+static void tell(struct lease_server *l)
+{
+	uint64_t one = 1;
+
+	/* A counter that is full has been told enough. */
+	if (write(l->event_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		l->watched = false;
+}
+
+static void watch(struct lease_server *l, bool on)
+{
+	l->watched = on && l->event_fd >= 0;
+	if (l->watched)
+		tell(l);
 }
 
 static int serve(struct lease_server *l, const struct lease_request *rq)
@@ -61,12 +90,29 @@ static int serve(struct lease_server *l, const struct lease_request *rq)
 		drop(l, &l->holds[rq->id]);	/* fine when the deadline was first */
 		return 0;
 	}
+	if (rq->op == LEASE_WATCH) {
+		watch(l, rq->id);
+		return 0;
+	}
 	r = acquire(l, rq->id, &reply);
 	if (r)
 		return error_trace(r);
 	if (send(l->fd, &reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof(reply))
 		disconnect(l);
 	return 0;
+}
+
+static bool is_request(const struct lease_request *rq)
+{
+	switch (rq->op) {
+	case LEASE_ACQUIRE:
+	case LEASE_RELEASE:
+		return rq->id < LEASE_N;
+	case LEASE_WATCH:
+		return rq->id <= 1;
+	default:
+		return false;
+	}
 }
 
 static int on_ready(struct loop_source *s, uint32_t events)
@@ -83,7 +129,7 @@ static int on_ready(struct loop_source *s, uint32_t events)
 		disconnect(l);
 		return 0;
 	}
-	if (n != sizeof(rq) || rq.id >= LEASE_N || (rq.op != LEASE_ACQUIRE && rq.op != LEASE_RELEASE)) {
+	if (n != sizeof(rq) || !is_request(&rq)) {
 		log_warn("capstan-fs sent a malformed lease request");
 		disconnect(l);
 		return 0;
@@ -91,10 +137,13 @@ static int on_ready(struct loop_source *s, uint32_t events)
 	return serve(l, &rq);
 }
 
-int lease_server_init(struct lease_server *l, struct loop *loop, struct store *store, struct lease_page *page, int fd)
+int lease_server_init(struct lease_server *l, struct loop *loop, struct store *store, struct lease_page *page,
+		      uint64_t snapshot_ms, int fd, int event_fd)
 {
 	*l = (struct lease_server){
-		.source = LOOP_SOURCE_INIT(on_ready), .loop = loop, .store = store, .page = page, .fd = fd };
+		.source = LOOP_SOURCE_INIT(on_ready), .loop = loop, .store = store, .page = page,
+		.snapshot_ms = snapshot_ms, .fd = fd, .event_fd = event_fd,
+	};
 	return error_trace(loop_add(loop, &l->source, fd, EPOLLIN));
 }
 
@@ -102,6 +151,7 @@ void lease_server_deinit(struct lease_server *l)
 {
 	if (l->fd >= 0)
 		disconnect(l);
+	closep(&l->event_fd);
 	*l = (struct lease_server)LEASE_SERVER_INIT;
 }
 
@@ -122,6 +172,15 @@ void lease_server_expire(struct lease_server *l)
 	uint64_t now = now_monotonic_ns();
 
 	for (size_t i = 0; i < LEASE_N; i++)
-		if (l->holds[i].snapshot && l->holds[i].deadline_ns <= now)
+		if (l->holds[i].snapshot && (l->holds[i].deadline_ns <= now || is_too_much(l, &l->holds[i])))
 			end_early(l, &l->holds[i]);
+}
+
+void lease_server_shown(struct lease_server *l, uint64_t n_shown)
+{
+	if (n_shown == l->n_told)
+		return;
+	l->n_told = n_shown;
+	if (l->watched)
+		tell(l);
 }

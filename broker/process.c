@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -272,7 +273,7 @@ int process_sample_timeout_ms(const struct kernel *k)
 int process_mount(struct kernel *k)
 {
 	struct spawn_request rq = { .op = SPAWN_MOUNT };
-	int pair[2], data, r;
+	int pair[2], data, event_fd, r;
 
 	k->mount_wanted = false;
 	if (k->no_mount || k->stopping)
@@ -281,13 +282,16 @@ int process_mount(struct kernel *k)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_origin(errno);
 	data = store_data_fd(k->store);
-	if (data < 0) {
+	event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (data < 0 || event_fd < 0) {
+		r = data < 0 ? data : -errno;
 		close_all(pair, 2);
-		return error_trace(data);
+		close_all((int[]){ data, event_fd }, 2);
+		return error_trace(r);
 	}
-	r = lease_server_init(&lease, &k->loop, k->store, &k->live->page->lease, pair[0]);
+	r = lease_server_init(&lease, &k->loop, k->store, &k->live->page->lease, k->settings.snapshot_ms, pair[0], event_fd);
 	if (r >= 0)
-		r = send_request(k, &rq, (int[]){ data, pair[1], k->live->fd }, 3);
+		r = send_request(k, &rq, (int[]){ data, pair[1], k->live->fd, event_fd }, 4);
 	close(data);
 	close(pair[1]);
 	k->mount_wanted = r == SEND_AGAIN;
@@ -303,6 +307,12 @@ void process_lease_expire(void)
 {
 	if (lease.fd >= 0)
 		lease_server_expire(&lease);
+}
+
+void process_shown(struct kernel *k)
+{
+	if (lease.fd >= 0)
+		lease_server_shown(&lease, k->live->page->n_shown);
 }
 
 /* --- events ------------------------------------------------------------------------------------------------------- */

@@ -24,5 +24,6 @@ void process_sample(struct kernel *k);
 int process_sample_timeout_ms(const struct kernel *k);	/* -1: none is due */
 int process_lease_timeout_ms(void);		/* -1: no lease is held */
 void process_lease_expire(void);
+void process_shown(struct kernel *k);		/* after a commit: capstan-fs is told of new events, if it watches */
 
 #endif

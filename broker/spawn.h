@@ -14,7 +14,8 @@
 enum spawn_op {
 	SPAWN_VAT = 1,		/* fds: [0] the vat's end of the channel, [1] sealed memfd of the program, [2..] files */
 	SPAWN_KILL = 2,		/* vat, incarnation */
-	SPAWN_MOUNT = 3,	/* fds: [0] data.mdb read-only, [1] lease socket, [2] lease page; mounts and starts capstan-fs */
+	/* fds: [0] data.mdb read-only, [1] lease socket, [2] live page, [3] eventfd of events (may be left out); starts capstan-fs */
+	SPAWN_MOUNT = 3,
 	SPAWN_UNMOUNT = 4,	/* ends capstan-fs, MNT_DETACH */
 	SPAWN_READY = 5,	/* the broker serves: tell whoever started us (sd_notify) */
 };

@@ -404,7 +404,7 @@ static const struct handler {
 } handlers[] = {
 	{ SPAWN_VAT, 2, MAX_FDS, handle_vat },
 	{ SPAWN_KILL, 0, 0, handle_kill },
-	{ SPAWN_MOUNT, 3, 3, handle_mount },
+	{ SPAWN_MOUNT, 3, 4, handle_mount },
 	{ SPAWN_UNMOUNT, 0, 0, handle_unmount },
 	{ SPAWN_READY, 0, 0, handle_ready },
 };

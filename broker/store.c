@@ -47,6 +47,7 @@ struct store {
 	int dir_fd, lock_fd;
 	bool savepoint;
 	uint64_t n_commits;
+	uint64_t used;			/* end of the pages in use, in bytes */
 	uint64_t n_changes;		/* direct */
 	uint64_t n_changes_saved;	/* direct: at the savepoint */
 	uint8_t *scratch;		/* direct: key and value of a put */
@@ -460,7 +461,8 @@ static int judge_space(struct store *s)
 		rc = mdb_env_stat(s->base.env, &st);
 	if (rc)
 		return lmdb_failed(rc, "info");
-	room = space_top_up(&s->space, (info.me_last_pgno + 1) * (uint64_t)st.ms_psize);
+	s->used = (info.me_last_pgno + 1) * (uint64_t)st.ms_psize;
+	room = space_top_up(&s->space, s->used);
 	if (room < SPACE_RESERVE)
 		room += count_spare(s) * st.ms_psize;
 	space_judge(&s->space, room);
@@ -695,6 +697,11 @@ uint64_t store_n_changes(const struct store *s)
 bool store_space_low(const struct store *s)
 {
 	return s->space.low;
+}
+
+uint64_t store_used(const struct store *s)
+{
+	return s->used;
 }
 
 int store_snapshot_hold(struct store *s, uint64_t *txnidp, void **holdp)

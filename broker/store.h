@@ -57,6 +57,7 @@ uint64_t store_n_changes(const struct store *s); /* keys that the next commit wo
  * refused (LIMIT space) until there is room again. Cheap; judged at open and at each commit.
  */
 bool store_space_low(const struct store *s);
+uint64_t store_used(const struct store *s);	/* bytes of data.mdb up to the last page in use, as of the last commit */
 
 /* Hold a read snapshot of the last commit on behalf of capstan-fs (lib/lease.h). */
 int store_snapshot_hold(struct store *s, uint64_t *txnidp, void **holdp);
