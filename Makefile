@@ -38,7 +38,7 @@ LIB_CHECK  := lib/check.c lib/check_base.c lib/check_refs.c
 LIB_OMAP   := lib/omap.c
 
 CAPSTAND := broker/main.c broker/options.c broker/uidblock.c broker/instance.c broker/spawner.c broker/jail.c \
-	broker/fsmount.c broker/given.c \
+	broker/fsmount.c broker/fusermount.c broker/given.c \
 	broker/broker.c broker/boot.c broker/kernel.c lib/loop.c broker/store.c broker/overlay.c broker/vatstore.c \
 	broker/space.c \
 	broker/channel.c broker/translate.c broker/clist.c broker/object.c broker/promise.c broker/queue.c \
@@ -146,7 +146,7 @@ LIBS_test_kernel_timer := $(LIBS_test_kernel_life) -Wl,--wrap=now_realtime_us,--
 # The scenario runner plays everything around the broker, which is a process or in it.
 SCENARIO := $(patsubst %,tests/runner/%.c,main runner script words backend actors links tables steps ending)
 SCENARIO_BROKER := $(filter-out broker/main.c broker/options.c broker/uidblock.c broker/instance.c broker/spawner.c broker/jail.c \
-	broker/fsmount.c broker/given.c,$(CAPSTAND)) $(LIB_READER) $(LIB_CHECK)
+	broker/fsmount.c broker/fusermount.c broker/given.c,$(CAPSTAND)) $(LIB_READER) $(LIB_CHECK)
 
 # The fault sweep: the same, but tests/fault/points.c stands between the broker and what can fail. Never sanitised: it has its own malloc.
 FAULT := tests/fault/main.c tests/fault/points.c $(filter-out tests/runner/main.c,$(SCENARIO)) $(SCENARIO_BROKER)
@@ -161,7 +161,7 @@ UNIT_TESTS += test_options test_uidblock test_instance test_spawner test_code te
 LINK_test_options := broker/options.c lib/util.c
 LINK_test_uidblock := broker/uidblock.c lib/util.c
 LINK_test_instance := broker/instance.c broker/uidblock.c lib/util.c
-LINK_test_spawner := broker/spawner.c broker/jail.c broker/fsmount.c lib/util.c
+LINK_test_spawner := broker/spawner.c broker/jail.c broker/fsmount.c broker/fusermount.c lib/util.c
 LIBS_test_spawner := -lcap
 LINK_test_code := broker/code.c lib/loop.c lib/util.c
 LIBS_test_code := -lmd -lpthread

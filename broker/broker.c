@@ -88,7 +88,7 @@ static int commit_if_due(struct kernel *k, bool more)
 static int timeout_ms(const struct kernel *k, bool more)
 {
 	bool outside = control_has_output(k->control) || k->n_effects || k->want_processes;
-	int lease = process_lease_timeout_ms(), sample = process_sample_timeout_ms(k), t = -1;
+	int lease = process_lease_timeout_ms(), sample = process_sample_timeout_ms(k), mount = process_mount_timeout_ms(k), t = -1;
 	uint64_t now_us;
 
 	if (more || k->hosted_work || (k->ready_first && !(k->serial && k->n_in_flight)))
@@ -105,6 +105,8 @@ static int timeout_ms(const struct kernel *k, bool more)
 		t = lease;
 	if (sample >= 0 && (t < 0 || sample < t))
 		t = sample;
+	if (mount >= 0 && (t < 0 || mount < t))
+		t = mount;
 	return t;
 }
 

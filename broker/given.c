@@ -158,6 +158,8 @@ int given_open(struct given *g, const char *path)
 		return r;
 	settings_init(&settings);
 	r = parse(g, path, &settings);
+	g->mount_world = settings.mount_world;
+	g->mount_hide = settings.mount_hide;
 	if (!r)
 		r = open_named(g, &settings, path);
 	settings_deinit(&settings);

@@ -7,6 +7,7 @@
 #ifndef CAPSTAN_GIVEN_H
 #define CAPSTAN_GIVEN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define GIVEN_MAX_CONFIG	(4u << 20)	/* bytes of the file */
@@ -15,6 +16,8 @@ struct given {
 	int config_fd;		/* sealed; -1: there is no configuration */
 	int *fds;		/* settings_n_given() of them; -1: a program or file that could not be opened */
 	size_t n_fds, n_folders;	/* the first of them are the io folders */
+	bool mount_world;	/* of "mount": what the spawner starts capstan-fs with */
+	unsigned mount_hide;
 };
 #define GIVEN_INIT { .config_fd = -1 }
 

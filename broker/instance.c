@@ -12,8 +12,9 @@
 
 #define PID_NAME	"capstand.pid"
 #define SOCKET_NAME	"control.sock"
-#define CONTROL_GROUP	"capstan"
-#define CONTROL_BACKLOG	128
+#define FS_SOCKET_NAME	"fs.sock"
+#define CAPSTAN_GROUP	"capstan"
+#define BACKLOG		128
 
 /*
  * Make (one level) and open a folder that must be ours: no link in its last place, nobody else may write in it. A
@@ -115,19 +116,8 @@ static int open_store(struct instance *i)
 	return 0;
 }
 
-/* The group that may use the control socket beside its owner, where the administrator made one. */
-static void share_socket(int run_fd)
-{
-	struct group *group = getgrnam(CONTROL_GROUP);
-
-	if (group && !fchownat(run_fd, SOCKET_NAME, -1, group->gr_gid, AT_SYMLINK_NOFOLLOW) &&
-	    !fchmodat(run_fd, SOCKET_NAME, 0660, 0))
-		return;
-	if (group)
-		log_warn("cannot give control.sock to the group %s: %s", CONTROL_GROUP, strerror(errno));
-}
-
-static int listen_control(struct instance *i)
+/* A socket of the run folder that listens; for its owner alone, so far. */
+static int listen_at(int run_fd, const char *name, int *fdp)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	_cleanup_close_ int fd = -1;
@@ -138,20 +128,27 @@ static int listen_control(struct instance *i)
 	if (fd < 0)
 		return error_origin(errno);
 	/* We hold the run folder's lock: a socket found here is a dead instance's. */
-	if (unlinkat(i->run_fd, SOCKET_NAME, 0) && errno != ENOENT)
+	if (unlinkat(run_fd, name, 0) && errno != ENOENT)
 		return error_origin(errno);
-	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" SOCKET_NAME, i->run_fd);
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", run_fd, name);
 	mask = umask(0177);
 	r = bind(fd, (struct sockaddr *)&address, sizeof(address)) ? errno : 0;
 	umask(mask);
-	if (r)
-		return error_origin(r);
-	if (i->privileged)
-		share_socket(i->run_fd);
-	if (listen(fd, CONTROL_BACKLOG))
-		return error_origin(errno);
-	i->control_fd = TAKE_FD(fd);
+	if (r || listen(fd, BACKLOG))
+		return error_origin(r ? r : errno);
+	*fdp = TAKE_FD(fd);
 	return 0;
+}
+
+/* The group that may use a socket beside its owner, where the administrator made one. */
+static void share_with_group(int run_fd, const char *name)
+{
+	struct group *group = getgrnam(CAPSTAN_GROUP);
+
+	if (group && !fchownat(run_fd, name, -1, group->gr_gid, AT_SYMLINK_NOFOLLOW) && !fchmodat(run_fd, name, 0660, 0))
+		return;
+	if (group)
+		log_warn("cannot give %s to the group %s: %s", name, CAPSTAN_GROUP, strerror(errno));
 }
 
 static int write_pid_file(struct instance *i)
@@ -190,10 +187,25 @@ int instance_open(struct instance *i, const char *state, uint32_t uid_base)
 	if (!r)
 		r = open_store(i);
 	if (!r)
-		r = listen_control(i);
+		r = listen_at(i->run_fd, SOCKET_NAME, &i->control_fd);
+	if (!r && i->privileged)
+		share_with_group(i->run_fd, SOCKET_NAME);
 	if (!r)
 		r = write_pid_file(i);
 	return r;
+}
+
+int instance_listen_fs(struct instance *i, bool world)
+{
+	int r = listen_at(i->run_fd, FS_SOCKET_NAME, &i->fs_listen_fd);
+
+	if (r)
+		return r;
+	if (world)
+		return fchmodat(i->run_fd, FS_SOCKET_NAME, 0666, 0) ? error_origin(errno) : 0;
+	if (i->privileged)
+		share_with_group(i->run_fd, FS_SOCKET_NAME);
+	return 0;
 }
 
 void instance_deinit(struct instance *i)
@@ -202,7 +214,10 @@ void instance_deinit(struct instance *i)
 		unlinkat(i->run_fd, SOCKET_NAME, 0);
 		unlinkat(i->run_fd, PID_NAME, 0);
 	}
+	if (i->fs_listen_fd >= 0)
+		unlinkat(i->run_fd, FS_SOCKET_NAME, 0);
 	closep(&i->control_fd);
+	closep(&i->fs_listen_fd);
 	closep(&i->store_fd);
 	uidblock_deinit(&i->uids);
 	closep(&i->state_fd);

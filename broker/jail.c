@@ -30,6 +30,7 @@
 
 #define START_TIMEOUT_MS	10000	/* between fork and exec only our own code runs; this bounds a sick machine */
 static_assert(3 + JAIL_MAX_FDS <= STAGE_PROGRAM_FD, "what a process is given has numbers of its own");
+#define CONFINED_FILES		256	/* open files of a confined service */
 #define FD_PARKED		510	/* fds wait from here up while the low numbers are filled */
 
 /* --- the prepared namespaces ------------------------------------------------------------------------------------- */
@@ -285,11 +286,20 @@ static int finish_host_root(const struct jail_process *p)
 	return show_companions(p);
 }
 
+/* Empty ones of its own: what it is to serve it has already, and the names of Unix sockets in folders lie in no namespace. */
+static void confine(void)
+{
+	if (unshare(CLONE_NEWNET | CLONE_NEWIPC))
+		log_debug("a service stays in the host's network namespace: %s", strerror(errno));
+}
+
 /* Before the fds are sorted (the namespaces are fds) and before the uid changes (entering needs capabilities). */
 static int step_namespaces(struct stage *g)
 {
 	const struct jail_process *p = g->p;
 
+	if (p->confined)
+		confine();
 	if (!has_namespaces(p))
 		return 0;
 	for (size_t i = 0; i < JAIL_N_NS; i++) {
@@ -396,11 +406,13 @@ static int step_rlimits(struct stage *g)
 
 	if (limit(RLIMIT_CORE, 0))
 		return -1;
-	if (!is_vat(p))
+	if (!is_vat(p) && !p->confined)
 		return 0;
-	return limit(RLIMIT_FSIZE, 0) || limit(RLIMIT_MEMLOCK, 0) || limit(RLIMIT_MSGQUEUE, 0) ||
-		limit(RLIMIT_NOFILE, p->limits.n_files) ||
-		limit(p->host_runtime ? RLIMIT_DATA : RLIMIT_AS, p->limits.memory);
+	if (limit(RLIMIT_MEMLOCK, 0) || limit(RLIMIT_MSGQUEUE, 0) || limit(RLIMIT_NOFILE, is_vat(p) ? p->limits.n_files : CONFINED_FILES))
+		return -1;
+	/* A service's log may be a file, which is to grow. */
+	return is_vat(p) && (limit(RLIMIT_FSIZE, 0) ||
+			     limit(p->host_runtime ? RLIMIT_DATA : RLIMIT_AS, p->limits.memory));
 }
 
 /* Needs CAP_SETPCAP, so before the ids change. EINVAL ends the list: the kernel knows no more capabilities. */

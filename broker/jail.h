@@ -5,8 +5,8 @@
  * namespaces, and capstan-vatd, which puts on the last locks).
  *
  * Starting is synchronous: jail_start() returns when the program was exec'd or when nothing is left of it. Every layer
- * that was asked for and fails stops the start, except the two that are best effort by nature (oom_score_adj and
- * entering namespaces that the host refused to build); what was reached is reported, not assumed.
+ * that was asked for and fails stops the start, except those that are best effort by nature (oom_score_adj, entering
+ * namespaces that the host refused to build, a confined service's own); what was reached is reported, not assumed.
  */
 #ifndef CAPSTAN_JAIL_H
 #define CAPSTAN_JAIL_H
@@ -50,6 +50,7 @@ struct jail_process {
 	bool set_ids;			/* change to uid and gid (as root) */
 	uint32_t uid, gid;
 	const char *oom_score;		/* NULL: as ours */
+	bool confined;			/* a service: no network and no System V IPC where the host lets us, few descriptors */
 	/* vats only; program_fd -1 means a service */
 	int program_fd;
 	bool host_runtime;

@@ -141,8 +141,9 @@ struct kernel {
 	struct collect *collect;	/* collection at request (collect.h); NULL: none asked for */
 	bool want_processes;		/* some vat wants a spawn or a kill */
 	bool no_mount, mounted, mount_wanted;
+	char mount_error[200];		/* why there is no mount; empty: there is, or not yet */
 	unsigned n_mounts;		/* times capstan-fs ended within the window */
-	uint64_t mount_window_ns;
+	uint64_t mount_window_ns, mount_retry_ns;	/* retry: not started again before that; 0: it is, or will be at once */
 	struct live *live;		/* what is shown beside the tables (live.h); NULL: a kernel of a test */
 	unsigned cranks_since_commit;
 	uint64_t dirty_since_ns;	/* 0: clean */

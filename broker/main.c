@@ -48,6 +48,7 @@ struct capstand {
 	int status_fd;			/* to the waiting parent, -1 in the foreground */
 	char *env[MAX_ENV + 1];		/* of the broker and capstan-fs */
 	char uid_base[16];
+	char hide[MOUNT_HIDE_TEXT];	/* of the mount, as words */
 	char run[4096];			/* absolute, for the broker's messages */
 };
 
@@ -274,8 +275,6 @@ static void broker_argv(struct capstand *c, char **argv)
 	argv[n++] = (char *)(o->direct ? "--direct" : "--overlay");
 	if (o->serial)
 		argv[n++] = (char *)"--serial";
-	if (o->no_mount)
-		argv[n++] = (char *)"--no-mount";
 	if (c->instance.privileged) {
 		argv[n++] = (char *)"--uid-base";
 		argv[n++] = c->uid_base;
@@ -376,6 +375,8 @@ static int prepare(struct capstand *c)
 	if (!r)
 		r = instance_open(&c->instance, c->options.state, c->options.uid_base);
 	if (!r)
+		r = instance_listen_fs(&c->instance, c->given.mount_world);
+	if (!r)
 		r = given_keep_apart(&c->given, (int[]){ c->instance.state_fd, c->instance.run_fd }, 2);
 	if (r)
 		return r;
@@ -399,8 +400,11 @@ static void configure(struct capstand *c)
 {
 	bool privileged = c->instance.privileged;
 
+	mount_hide_format(c->given.mount_hide, c->hide);
 	c->config = (struct spawner_config){
-		.vatd_fd = c->vatd_fd, .fs_exe_fd = c->fs_fd, .run_fd = c->instance.run_fd,
+		.vatd_fd = c->vatd_fd, .fs_exe_fd = c->fs_fd,
+		.mount = { .run_fd = c->instance.run_fd, .run = privileged ? NULL : c->run, .world = c->given.mount_world },
+		.no_mount = c->options.no_mount, .fs_listen_fd = c->instance.fs_listen_fd, .fs_hide = c->hide,
 		.privileged = privileged,
 		.uid_base = privileged ? c->instance.uids.base : 0,
 		.fs_uid = privileged ? uidblock_fs_uid(c->instance.uids.base) : 0,
@@ -418,7 +422,7 @@ static int serve(struct capstand *c)
 	if (c->options.insecure_no_seccomp)
 		log_warn("vats run without a system call filter (CAPSTAN_INSECURE_NO_SECCOMP)");
 	if (!c->instance.privileged)
-		log_warn("not started as root: all processes run as uid %u, vats without namespaces, no mount", geteuid());
+		log_warn("not started as root: all processes run as uid %u, vats without namespaces", geteuid());
 	configure(c);
 	r = spawner_init(&c->spawner, &c->config, -1);
 	if (!r)

@@ -200,6 +200,7 @@ static int get_status(void *ctx, struct control_request *r, json_t *params, int 
 			"subclusters", subclusters, "vats", vats, "objects", objects, "promises", promises, "queued", queued,
 			"cranks", (json_int_t)k->stats.n_cranks, "commits", (json_int_t)store_n_commits(k->store));
 	json_object_set_new(out, "mount", k->mounted ? json_sprintf("%s/fs", k->run_dir) : json_null());
+	json_object_set_new(out, "noMount", k->mount_error[0] ? json_string(k->mount_error) : json_null());
 	json_object_set_new(out, "system", system_to_json(k));
 	json_object_set_new(out, "deaths", json_integer(k->stats.n_deaths));
 	json_object_set_new(out, "abandoned", json_integer(k->stats.n_abandoned));

@@ -12,6 +12,9 @@
 #include "live.h"
 #include "vat.h"
 
+#define MOUNT_WINDOW_NS		UINT64_C(60000000000)
+#define MOUNT_MAX_DEATHS	10u	/* of capstan-fs in that time; then a pause */
+
 enum { SEND_AGAIN = 1 };
 
 static struct kernel *the_kernel;	/* the spawner's source has one owner in the process */
@@ -173,7 +176,7 @@ int process_requests(struct kernel *k)
 	bool again = false;
 	int r;
 
-	if (k->mount_wanted) {
+	if (k->mount_wanted || (k->mount_retry_ns && k->mount_retry_ns <= now_monotonic_ns())) {
 		r = process_mount(k);
 		if (r < 0)
 			return r;
@@ -276,6 +279,7 @@ int process_mount(struct kernel *k)
 	int pair[2], data, event_fd, r;
 
 	k->mount_wanted = false;
+	k->mount_retry_ns = 0;
 	if (k->no_mount || k->stopping)
 		return 0;
 	lease_server_deinit(&lease);
@@ -317,6 +321,15 @@ void process_shown(struct kernel *k)
 
 /* --- events ------------------------------------------------------------------------------------------------------- */
 
+/* capstan-fs runs, with or without a mount, or it does not: `why`, if not empty. Said once, for as long as it stays so. */
+static void mount_is(struct kernel *k, bool mounted, const char *why)
+{
+	if (*why && strcmp(why, k->mount_error) && strcmp(why, SPAWN_NO_MOUNT))
+		log_warn("no mount: %s", why);
+	k->mounted = mounted;
+	snprintf(k->mount_error, sizeof(k->mount_error), "%s", why);
+}
+
 static int on_fs_exited(struct kernel *k, const struct spawn_event *ev)
 {
 	uint64_t now = now_monotonic_ns();
@@ -325,17 +338,26 @@ static int on_fs_exited(struct kernel *k, const struct spawn_event *ev)
 	lease_server_deinit(&lease);
 	if (k->stopping)
 		return 0;
-	log_warn("capstan-fs ended (status %d); mounting again", ev->status);
+	log_warn("capstan-fs ended (status %d); starting another", ev->status);
 	/* One that cannot live must not be started in a tight circle. */
-	if (now - k->mount_window_ns > UINT64_C(60000000000)) {
+	if (now - k->mount_window_ns > MOUNT_WINDOW_NS) {
 		k->mount_window_ns = now;
 		k->n_mounts = 0;
 	}
-	if (++k->n_mounts > 10) {
-		log_err("capstan-fs ended %u times in a minute: no mount until the broker is restarted", k->n_mounts);
-		return 0;
-	}
-	return process_mount(k);
+	if (++k->n_mounts <= MOUNT_MAX_DEATHS)
+		return process_mount(k);
+	k->mount_retry_ns = k->mount_window_ns + MOUNT_WINDOW_NS;
+	mount_is(k, false, "capstan-fs ended too often: the next is started within a minute");
+	return 0;
+}
+
+int process_mount_timeout_ms(const struct kernel *k)
+{
+	uint64_t now = k->mount_retry_ns ? now_monotonic_ns() : 0;
+
+	if (!k->mount_retry_ns)
+		return -1;
+	return k->mount_retry_ns <= now ? 0 : (int)((k->mount_retry_ns - now) / 1000000) + 1;
 }
 
 static int on_started(struct kernel *k, struct vat *v, const struct spawn_event *ev)
@@ -362,10 +384,10 @@ static int on_event(struct kernel *k, const struct spawn_event *ev)
 	case SPAWN_EXITED:
 		return v ? vat_exited(k, v, ev->status) : 0;
 	case SPAWN_MOUNTED:
-		k->mounted = true;
+		mount_is(k, !ev->text[0], ev->text);
 		return 0;
 	case SPAWN_MOUNT_FAILED:
-		log_warn("no mount: %.*s", (int)sizeof(ev->text), ev->text);
+		mount_is(k, false, ev->text);
 		return 0;
 	case SPAWN_FS_EXITED:
 		return on_fs_exited(k, ev);

@@ -15,6 +15,7 @@ int process_requests(struct kernel *k);
 int process_init(struct kernel *k, int spawner_fd);
 void process_deinit(struct kernel *k);
 int process_mount(struct kernel *k);		/* ask for capstan-fs */
+int process_mount_timeout_ms(const struct kernel *k);	/* until it is asked for again, after too many deaths; -1: it need not be */
 int process_simple(struct kernel *k, enum spawn_op op);
 /* The processor's time that a process has used so far; PROCESS_E_UNKNOWN: that cannot be told, it is gone. */
 enum { PROCESS_E_UNKNOWN = 1 };

@@ -46,11 +46,13 @@ enum spawn_event_kind {
 	SPAWN_STARTED = 1,	/* pid, isolation */
 	SPAWN_FAILED = 2,	/* text says why; no process is left */
 	SPAWN_EXITED = 3,	/* pid, status (wait status); also after SPAWN_KILL */
-	SPAWN_MOUNTED = 4,
-	SPAWN_MOUNT_FAILED = 5,	/* text */
+	SPAWN_MOUNTED = 4,	/* capstan-fs runs; text: why there is no mount all the same, or empty */
+	SPAWN_MOUNT_FAILED = 5,	/* text; there is no capstan-fs */
 	SPAWN_FS_EXITED = 6,	/* status; the broker asks for MOUNT again */
 	SPAWN_STOP = 7,		/* the spawner was told to stop (SIGTERM): finish, commit, exit 0 */
 };
+
+#define SPAWN_NO_MOUNT	"--no-mount was given"	/* the text of SPAWN_MOUNTED that is no news */
 
 /* What a vat's process reached; 0 means a plain process. Shown as text by status and the mount. */
 #define SPAWN_ISO_UID		0x0001u	/* own uid and gid, no groups */

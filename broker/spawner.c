@@ -13,7 +13,6 @@
 #include <sys/wait.h>
 
 #include "../lib/util.h"
-#include "fsmount.h"
 #include "uidblock.h"
 
 #define MAX_FDS		(2 + SPAWN_MAX_FILES)
@@ -316,7 +315,7 @@ static void fs_end(struct spawner *s)
 	if (s->fs_pid)
 		kill(s->fs_pid, SIGKILL);
 	if (s->mounted)
-		fsmount_detach(s->config->run_fd);
+		fsmount_detach(&s->config->mount);
 	s->mounted = false;
 }
 
@@ -330,14 +329,53 @@ static const char *check_page(int fd)
 	return NULL;
 }
 
+/* Where capstan-fs finds what it is given; what there is not leaves a hole. */
+enum fs_fd { FS_DATA, FS_LEASE, FS_PAGE, FS_WATCH, FS_SERVE, FS_FUSE, FS_N_FDS };
+static const char *const fs_fd_names[FS_N_FDS] = { "data", "lease", "page", "watch", "serve", "fuse" };
+
+#define FS_MAX_WORDS	(1 + FS_N_FDS + 5)	/* with its name, and one for each option of fs_command() */
+struct fs_words { char text[FS_MAX_WORDS][96]; char *argv[FS_MAX_WORDS + 1]; size_t n; };
+
+__attribute__((format(printf, 2, 3)))
+static void fs_word(struct fs_words *w, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	assert(w->n < FS_MAX_WORDS);
+	va_start(ap, fmt);
+	n = vsnprintf(w->text[w->n], sizeof(w->text[0]), fmt, ap);
+	va_end(ap);
+	assert(n > 0 && (size_t)n < sizeof(w->text[0]));
+	w->argv[w->n] = w->text[w->n];
+	w->argv[++w->n] = NULL;
+}
+
+static void fs_command(const struct spawner_config *c, const int *fds, struct fs_words *w)
+{
+	w->n = 0;
+	fs_word(w, "capstan-fs");
+	for (int i = 0; i < FS_N_FDS; i++)
+		if (fds[i] >= 0)
+			fs_word(w, "--%s-fd=%d", fs_fd_names[i], 3 + i);
+	if (c->mount.world)
+		fs_word(w, "--world");
+	if (c->fs_hide && *c->fs_hide)
+		fs_word(w, "--hide=%s", c->fs_hide);
+	/* Of all instances: a vat of another kernel on this host is no less foreign. */
+	fs_word(w, "--uid-block=%u-%u", UIDBLOCK_FIRST, UIDBLOCK_END - 1);
+	if (!c->privileged) {
+		fs_word(w, "--uid=%u", geteuid());
+		fs_word(w, "--gid=%u", getegid());
+	}
+}
+
 static const char *check_mount(struct spawner *s, const int *fds)
 {
 	if (s->phase != SPAWNER_RUNNING)
 		return "the kernel is stopping";
 	if (s->fs_pid)
 		return "it is mounted";
-	if (!s->config->privileged)
-		return "mounting needs root";
 	if (s->config->fs_exe_fd < 0)
 		return "capstan-fs is not installed beside capstand";
 	if (check_file(fds[0]))
@@ -347,28 +385,41 @@ static const char *check_mount(struct spawner *s, const int *fds)
 	return check_page(fds[2]);
 }
 
+/* Everything is there: exec it. Positive: report->text says why not. */
+static int fs_start(struct spawner *s, const int *fds, struct stage_report *report)
+{
+	const struct spawner_config *c = s->config;
+	struct fs_words words;
+
+	fs_command(c, fds, &words);
+	return jail_start(&(struct jail_process){
+		.exe_fd = c->fs_exe_fd, .argv = words.argv, .envp = c->service_env,
+		.fds = fds, .n_fds = FS_N_FDS, .confined = true,
+		.set_ids = c->privileged, .uid = c->fs_uid, .gid = c->fs_uid, .program_fd = -1,
+	}, &s->fs_pid, report);
+}
+
+/* Where nothing can be mounted, for whatever reason, capstan-fs serves its socket all the same. */
 static int handle_mount(struct spawner *s, const struct spawn_request *rq, int *fds, size_t n_fds)
 {
-	static char *const argv[] = { (char *)"capstan-fs", (char *)"--fuse-fd", (char *)"3", (char *)"--data-fd",
-		(char *)"4", (char *)"--lease-fd", (char *)"5", (char *)"--page-fd", (char *)"6", NULL };
-	_cleanup_close_ int fuse_fd = -1;
+	int given[FS_N_FDS] = { [FS_DATA] = fds[0], [FS_LEASE] = fds[1], [FS_PAGE] = fds[2],
+				[FS_WATCH] = n_fds > 3 ? fds[3] : -1, [FS_SERVE] = s->config->fs_listen_fd, [FS_FUSE] = -1 };
 	const char *error = check_mount(s, fds);
 	struct spawn_event ev = { .kind = SPAWN_MOUNTED };
+	_cleanup_close_ int fuse_fd = -1;
 	struct stage_report report;
 	int r;
 
-	(void)n_fds;
 	if (error)
 		return refuse(s, rq, "%s", error);
-	r = fsmount_attach(s->config->run_fd, &fuse_fd, report.text, sizeof(report.text));
-	if (r)
-		return refuse(s, rq, "%s", report.text);
-	s->mounted = true;
-	r = jail_start(&(struct jail_process){
-		.exe_fd = s->config->fs_exe_fd, .argv = argv, .envp = s->config->service_env,
-		.fds = (int[]){ fuse_fd, fds[0], fds[1], fds[2] }, .n_fds = 4,
-		.set_ids = true, .uid = s->config->fs_uid, .gid = s->config->fs_uid, .program_fd = -1,
-	}, &s->fs_pid, &report);
+	if (s->config->no_mount)
+		strcpy(ev.text, SPAWN_NO_MOUNT);
+	else
+		s->mounted = fsmount_attach(&s->config->mount, &fuse_fd, ev.text, sizeof(ev.text)) == 0;
+	if (!s->mounted && s->config->fs_listen_fd < 0)
+		return refuse(s, rq, "%s", ev.text);
+	given[FS_FUSE] = fuse_fd;
+	r = fs_start(s, given, &report);
 	if (r)
 		fs_end(s);
 	if (r < 0)
@@ -651,13 +702,23 @@ static int fs_exited(struct spawner *s, int status)
 	return post(s, &ev);
 }
 
+static void fs_stopped(struct spawner *s)
+{
+	log_warn("capstan-fs was stopped: it is ended, so that its readers do not wait for it");
+	fs_end(s);
+}
+
 static int reap(struct spawner *s)
 {
 	int status, r = 0;
 	pid_t pid;
 
-	while (!r && (pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid == s->broker_pid) {
+	/* Vats and broker may be stopped and go on: whoever waits for them has a deadline, or is one who stopped them. */
+	while (!r && (pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
+		if (WIFSTOPPED(status)) {
+			if (pid == s->fs_pid)
+				fs_stopped(s);
+		} else if (pid == s->broker_pid) {
 			broker_exited(s, status);
 		} else if (pid == s->fs_pid) {
 			r = fs_exited(s, status);
@@ -743,7 +804,11 @@ static bool drained(const struct spawner *s)
 
 int spawner_run(struct spawner *s)
 {
-	int r = s->config->start_broker ? broker_begin(s) : 0;
+	int r;
+
+	/* What an instance left that was killed: until it is gone every look at RUN/fs is an error. */
+	fsmount_detach(&s->config->mount);
+	r = s->config->start_broker ? broker_begin(s) : 0;
 
 	while (!r) {
 		r = round_of_loop(s);

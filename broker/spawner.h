@@ -9,6 +9,7 @@
  *  - SPAWN_EXITED follows SPAWN_STARTED for each vat, and events keep their order;
  *  - a broker begins with no vat and no capstan-fs alive: those of a dead broker are killed and reaped first;
  *  - what a vat or broker started does not outlive it, with or without a pid namespace;
+ *  - a capstan-fs that is stopped is ended, and its readers are woken: it would keep them for as long as it stands still;
  *  - the spawner never waits for the broker: while events cannot be sent no request is read, so at most one event per
  *    live process, and two more, ever wait.
  *
@@ -22,6 +23,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "fsmount.h"
 #include "jail.h"
 #include "spawn.h"
 
@@ -39,7 +41,10 @@
 struct spawner_config {
 	int vatd_fd;			/* capstan-vatd */
 	int fs_exe_fd;			/* capstan-fs; -1: there is none */
-	int run_fd;			/* RUN */
+	struct fsmount mount;
+	bool no_mount;			/* capstan-fs serves fs_listen_fd alone */
+	int fs_listen_fd;		/* RUN/fs.sock; -1: none */
+	const char *fs_hide;		/* what the group is not shown, as words of capstan-fs(8); NULL: nothing */
 	bool privileged;		/* own uids for all; else everything runs as we do */
 	uint32_t uid_base;		/* of the vats' block */
 	uint32_t fs_uid;

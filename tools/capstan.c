@@ -263,6 +263,20 @@ static void print_missing(json_t *systems)
 	}
 }
 
+/* The path, or why there is none. */
+static void print_mount(const json_t *status)
+{
+	char b[32], line[300];
+
+	if (json_is_string(json_object_get(status, "mount")))
+		snprintf(line, sizeof(line), "%s", output_member(status, "mount", b));
+	else if (json_is_string(json_object_get(status, "noMount")))
+		snprintf(line, sizeof(line), "- (%s)", output_member(status, "noMount", b));
+	else
+		strcpy(line, "-");
+	output_pair("mount", line);
+}
+
 static void print_status(const json_t *status)
 {
 	static const char *const head[] = { "version", "pid", "uptimeMs", NULL };
@@ -297,7 +311,7 @@ static void print_status(const json_t *status)
 		output_pair("vat", line);
 	}
 	print_members(status, rest);
-	output_pair("mount", json_is_string(json_object_get(status, "mount")) ? output_member(status, "mount", b[0]) : "-");
+	print_mount(status);
 }
 
 static int cmd_status(struct cli *cli)

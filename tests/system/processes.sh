@@ -197,7 +197,6 @@ test_usage() {
 	status 0 "$BIN/capstand" --version
 }
 
-# --no-mount: everything but the mount.
 # As an ordinary user: everything runs as that user, says so, and still works.
 test_ordinary_user() {
 	local pid
@@ -226,12 +225,16 @@ test_ordinary_user() {
 	stop_and_fsck
 }
 
+# --no-mount: everything but the mount.
 test_no_mount() {
 	kernel_start --no-mount
 	launch_counter
 	status 0 capstan call "@$COUNTER" increment
-	equal "" "$(fs_pid)" "capstan-fs"
+	[[ -n $(fs_pid) && -S $RUN/fs.sock ]] || fail "no capstan-fs on a socket"
+	equal 'null "--no-mount was given"' "$(cap_json status | jq -r '"\(.mount) \(.noMount | tojson)"')" "what it says of the mount"
 	! mounted_below "$T" || fail "something is mounted"
+	kernel_stop
+	[[ ! -e $RUN/fs.sock ]] || fail "the socket was left"
 }
 
 run_tests

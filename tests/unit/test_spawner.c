@@ -10,7 +10,9 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -29,6 +31,15 @@
 			 SPAWN_ISO_NAMESPACES | SPAWN_ISO_RLIMITS)
 
 static char build_dir[4000];
+
+/* What a test's spawner is configured with, besides base_config(). */
+struct wish {
+	bool no_mount, world, listens;
+	bool null_fuse;		/* /dev/fuse is no such device */
+	bool stale;		/* a dead mount is there when it starts */
+	const char *hide;
+	int send_buffer;
+};
 
 struct fixture {
 	pid_t spawner;
@@ -213,27 +224,39 @@ static void assert_status(pid_t pid, const char *key, const char *want)
 
 /* --- the spawner in a child -------------------------------------------------------------------------------------- */
 
-static struct spawner_config base_config(int run_fd, struct jail *jail)
+static struct spawner_config base_config(int run_fd, struct jail *jail, const struct wish *w)
 {
 	static char *const no_environment[] = { NULL };
 
 	return (struct spawner_config){
-		.vatd_fd = open_built("bin/capstan-vatd"), .fs_exe_fd = open_built("vats/vat_probe"), .run_fd = run_fd,
+		.vatd_fd = open_built("bin/capstan-vatd"), .fs_exe_fd = open_built("vats/vat_probe"), 
+		.mount = { .run_fd = run_fd, .world = w->world }, .no_mount = w->no_mount, .fs_hide = w->hide,
+		.fs_listen_fd = w->listens ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1,
 		.privileged = true, .uid_base = UID_BASE, .fs_uid = FS_UID, .service_env = no_environment, .jail = jail,
 		.max_broker_deaths = 3,
 	};
 }
 
-static _Noreturn void spawner_child(int run_fd, int fd)
+/* In a mount table of its own. */
+static void spoil_fuse(void)
+{
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("/dev/null", "/dev/fuse", NULL, MS_BIND, NULL))
+		_exit(98);
+}
+
+static _Noreturn void spawner_child(int run_fd, int fd, const struct wish *w)
 {
 	struct jail jail = JAIL_INIT;
-	struct spawner_config config = base_config(run_fd, &jail);
+	struct spawner_config config = base_config(run_fd, &jail, w);
 	static struct spawner s;
 	int r;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	alarm(3 * DEADLINE_S);
 	log_init("test_spawner[child]");
+	if (w->null_fuse)
+		spoil_fuse();
 	r = jail_build(&jail);
 	if (!r)
 		r = spawner_init(&s, &config, fd);
@@ -244,7 +267,18 @@ static _Noreturn void spawner_child(int run_fd, int fd)
 	_exit(r < 0 ? 99 : r);
 }
 
-static int setup_with(void **state, int send_buffer)
+/* As a capstan-fs leaves it that was killed with its spawner. */
+static int mount_stale(const char *run)
+{
+	_cleanup_close_ int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	char path[80], options[80];
+
+	snprintf(path, sizeof(path), "%s/" FSMOUNT_NAME, run);
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
+	return mkdir(path, 0755) || mount("capstan", path, "fuse.capstan", MS_RDONLY, options) ? -1 : 0;
+}
+
+static int setup_with(void **state, const struct wish *w)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	int pair[2];
@@ -255,12 +289,14 @@ static int setup_with(void **state, int send_buffer)
 	f->run_fd = open(f->run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (f->run_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -1;
-	if (send_buffer && setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer)))
+	if (w->send_buffer && setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &w->send_buffer, sizeof(w->send_buffer)))
+		return -1;
+	if (w->stale && access("/dev/fuse", F_OK) == 0 && mount_stale(f->run))
 		return -1;
 	f->spawner = fork();
 	if (f->spawner == 0) {
 		close(pair[0]);
-		spawner_child(f->run_fd, pair[1]);
+		spawner_child(f->run_fd, pair[1], w);
 	}
 	close(pair[1]);
 	f->fd = pair[0];
@@ -270,8 +306,13 @@ static int setup_with(void **state, int send_buffer)
 	return f->spawner < 0;
 }
 
-static int setup(void **state) { return setup_with(state, 0); }
-static int setup_small_buffer(void **state) { return setup_with(state, 1); }	/* the kernel's least: a few events */
+static int setup(void **state) { return setup_with(state, &(struct wish){ 0 }); }
+static int setup_small_buffer(void **state) { return setup_with(state, &(struct wish){ .send_buffer = 1 }); }	/* the least */
+static int setup_no_mount(void **state) { return setup_with(state, &(struct wish){ .no_mount = true, .listens = true, .stale = true }); }
+static int setup_null_fuse(void **state)
+{
+	return setup_with(state, &(struct wish){ .null_fuse = true, .listens = true, .world = true, .hide = "values,logs" });
+}
 
 /* The broker's end of file is its exit: the spawner must leave cleanly by itself. */
 static int teardown(void **state)
@@ -283,7 +324,7 @@ static int teardown(void **state)
 	if (f->spawner > 0)
 		r = waitpid(f->spawner, &status, 0) != f->spawner || status != 0;
 	alarm(0);
-	fsmount_detach(f->run_fd);
+	fsmount_detach(&(struct fsmount){ .run_fd = f->run_fd });
 	unlinkat(f->run_fd, FSMOUNT_NAME, AT_REMOVEDIR);
 	close(f->run_fd);
 	rmdir(f->run);
@@ -735,6 +776,16 @@ static bool is_fuse_mount(struct fixture *f)
 	return found;
 }
 
+static bool is_in_our_network(pid_t pid)
+{
+	char path[64];
+	struct stat theirs, ours;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	assert_int_equal(stat(path, &theirs) | stat("/proc/self/ns/net", &ours), 0);
+	return theirs.st_ino == ours.st_ino;
+}
+
 /* capstan-fs: an own user who can read data.mdb through its group and not write it; gone with its mount. */
 static void mount_starts_capstan_fs(void **state)
 {
@@ -751,8 +802,10 @@ static void mount_starts_capstan_fs(void **state)
 	assert_string_equal(ev.text, "");
 	assert_int_equal(ev.kind, SPAWN_MOUNTED);
 	hear(pair[0], text, sizeof(text));
-	snprintf(want, sizeof(want), "fs uid=%u gid=%u groups=0 read=0 write=%d fuse=1 page=1", FS_UID, FS_UID, EACCES);
+	snprintf(want, sizeof(want), "fs uid=%u gid=%u groups=0 read=0 write=%d files=256 fds=data,lease,page,fuse, "
+		 "--uid-block=1879048192-2147352575", FS_UID, FS_UID, EACCES);
 	assert_string_equal(text, want);
+	assert_false(is_in_our_network(ev.pid));
 	assert_status(ev.pid, "CapPrm", "0000000000000000");
 	assert_status(ev.pid, "CapBnd", "0000000000000000");
 	assert_true(is_fuse_mount(f));
@@ -773,6 +826,118 @@ static void mount_starts_capstan_fs(void **state)
 	close(pair[0]);
 	close(data);
 	close(page);
+}
+
+/* Without a mount it is started all the same, for its socket; a dead mount that it finds is cleaned up also then. */
+static void no_mount_serves_the_socket(void **state)
+{
+	struct fixture *f = *state;
+	int data = data_file(f), pair[2], watch = memfd_create("watch", MFD_CLOEXEC);
+	int page = sealed(-1, "page", F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
+	char text[4096];
+	struct spawn_event ev;
+
+	new_channel(pair);
+	request(f->fd, &(struct spawn_request){ .op = SPAWN_MOUNT }, (int[]){ data, pair[1], page, watch }, 4);
+	close(pair[1]);
+	ev = event(f->fd);
+	assert_int_equal(ev.kind, SPAWN_MOUNTED);
+	assert_string_equal(ev.text, SPAWN_NO_MOUNT);
+	hear(pair[0], text, sizeof(text));
+	assert_non_null(strstr(text, " fds=data,lease,page,watch,serve, --uid-block="));
+	assert_false(is_fuse_mount(f));
+	close(pair[0]);
+	close(watch);
+	close(data);
+	close(page);
+}
+
+static void impossible_mount_serves_the_socket(void **state)
+{
+	struct fixture *f = *state;
+	int data = data_file(f), pair[2];
+	int page = sealed(-1, "page", F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
+	char text[4096];
+	struct spawn_event ev;
+
+	if (access("/dev/fuse", F_OK))
+		skip();
+	request_mount(f, data, page, pair);
+	ev = event(f->fd);
+	assert_int_equal(ev.kind, SPAWN_MOUNTED);
+	assert_string_equal(ev.text, "cannot mount: Invalid argument");
+	hear(pair[0], text, sizeof(text));
+	assert_non_null(strstr(text, " fds=data,lease,page,serve, --world --hide=values,logs --uid-block="));
+	close(pair[0]);
+	close(data);
+	close(page);
+}
+
+static void wait_until_it_hangs_in_fuse(pid_t pid)
+{
+	char path[64], text[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/wchan", pid);
+	while (!strstr(text, "fuse")) {	/* the alarm ends this */
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t n = read(fd, text, sizeof(text) - 1);
+
+		assert_true(n >= 0);
+		text[n] = '\0';
+		close(fd);
+		sched_yield();
+	}
+}
+
+/* Whoever stops capstan-fs does not hold those who read there: they get an error, and the next mount serves. */
+static void stopped_capstan_fs_is_replaced(void **state)
+{
+	struct fixture *f = *state;
+	int data = data_file(f), pair[2], status;
+	int page = sealed(-1, "page", F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
+	struct spawn_event ev;
+	char path[100];
+	pid_t reader;
+
+	if (access("/dev/fuse", F_OK))
+		skip();
+	request_mount(f, data, page, pair);
+	ev = event(f->fd);
+	assert_int_equal(ev.kind, SPAWN_MOUNTED);
+	snprintf(path, sizeof(path), "%s/" FSMOUNT_NAME "/status", f->run);
+	reader = fork();	/* which that one, being no server, never answers */
+	if (reader == 0)
+		_exit(open(path, O_RDONLY) < 0 ? 1 : 0);
+	wait_until_it_hangs_in_fuse(reader);
+	assert_int_equal(kill(ev.pid, SIGSTOP), 0);
+	ev = event(f->fd);
+	assert_int_equal(ev.kind, SPAWN_FS_EXITED);
+	assert_int_equal(ev.status, SIGKILL);
+	assert_int_equal(waitpid(reader, &status, 0), reader);
+	assert_int_equal(status, 1 << 8);
+	close(pair[0]);
+	request_mount(f, data, page, pair);
+	assert_int_equal(event(f->fd).kind, SPAWN_MOUNTED);
+	assert_true(is_fuse_mount(f));
+	close(pair[0]);
+	close(data);
+	close(page);
+}
+
+/* A vat or broker that is stopped goes on when it is told to: nobody waits for it without an end. */
+static void stopped_vat_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	char text[4096];
+	pid_t pid;
+	int channel = start_probe(f->fd, 1, 7, &pid);
+
+	hear(channel, text, sizeof(text));
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	close(start_probe(f->fd, 2, 8, &(pid_t){ 0 }));	/* the spawner has looked at its children meanwhile */
+	assert_int_equal(kill(pid, SIGCONT), 0);
+	expect_reply(channel, 'K', "tgkill ok");
+	close(channel);
 }
 
 static void bad_mounts_are_refused(void **state)
@@ -892,7 +1057,7 @@ static void run_script(const int *exit_status, size_t n, int want_started, int w
 		struct jail jail = JAIL_INIT;
 		int r;
 
-		config = base_config(-1, &jail);
+		config = base_config(-1, &jail, &(struct wish){ 0 });
 		config.start_broker = start_scripted;
 		config.ctx = b;
 		r = spawner_init(&s, &config, -1);
@@ -969,6 +1134,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(sigterm_asks_the_broker_to_stop, setup, teardown),
 		cmocka_unit_test_setup_teardown(spawners_death_ends_the_vats, setup, teardown),
 		cmocka_unit_test_setup_teardown(mount_starts_capstan_fs, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_mount_serves_the_socket, setup_no_mount, teardown),
+		cmocka_unit_test_setup_teardown(impossible_mount_serves_the_socket, setup_null_fuse, teardown),
+		cmocka_unit_test_setup_teardown(stopped_capstan_fs_is_replaced, setup, teardown),
+		cmocka_unit_test_setup_teardown(stopped_vat_goes_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_mounts_are_refused, setup, teardown),
 		cmocka_unit_test(broker_exit_0_ends_all),
 		cmocka_unit_test(broker_that_refuses_is_not_tried_again),

@@ -110,16 +110,45 @@ static void obey(char c)
 	}
 }
 
-static int as_fs(void)
+/* The number behind --NAME-fd=; -1: it was not given. */
+static int fd_option(int argc, char **argv, const char *name)
 {
-	int reading = open("/proc/self/fd/4", O_RDONLY), read_errno = reading < 0 ? errno : 0;
-	int writing = open("/proc/self/fd/4", O_RDWR), write_errno = writing < 0 ? errno : 0;
+	char prefix[32];
+
+	snprintf(prefix, sizeof(prefix), "--%s-fd=", name);
+	for (int i = 1; i < argc; i++)
+		if (!strncmp(argv[i], prefix, strlen(prefix)))
+			return atoi(argv[i] + strlen(prefix));
+	return -1;
+}
+
+static int open_again(int fd, int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, flags) < 0 ? errno : 0;
+}
+
+static int as_fs(int argc, char **argv)
+{
+	static const char *const names[] = { "data", "lease", "page", "watch", "serve", "fuse" };
+	int lease = fd_option(argc, argv, "lease"), data = fd_option(argc, argv, "data");
+	struct rlimit files;
+	size_t n;
 	char c;
 
-	snprintf(out, sizeof(out), "fs uid=%u gid=%u groups=%d read=%d write=%d fuse=%d page=%d", getuid(), getgid(),
-		 getgroups(0, NULL), read_errno, write_errno, fcntl(3, F_GETFD) >= 0, fcntl(6, F_GETFD) >= 0);
-	say(5, out);
-	while (read(5, &c, 1) > 0)
+	getrlimit(RLIMIT_NOFILE, &files);
+	n = snprintf(out, sizeof(out), "fs uid=%u gid=%u groups=%d read=%d write=%d files=%u fds=", getuid(), getgid(),
+		     getgroups(0, NULL), open_again(data, O_RDONLY), open_again(data, O_RDWR), (unsigned)files.rlim_cur);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (fcntl(fd_option(argc, argv, names[i]), F_GETFD) >= 0)
+			n += snprintf(out + n, sizeof(out) - n, "%s,", names[i]);
+	for (int i = 1; i < argc; i++)
+		if (!strstr(argv[i], "-fd="))
+			n += snprintf(out + n, sizeof(out) - n, " %s", argv[i]);
+	say(lease, out);
+	while (read(lease, &c, 1) > 0)
 		if (c == 'q')
 			exit(5);
 	return 0;
@@ -130,7 +159,7 @@ int main(int argc, char **argv)
 	char c;
 
 	if (argc && !strcmp(argv[0], "capstan-fs"))
-		return as_fs();
+		return as_fs(argc, argv);
 	describe(argc, argv);
 	while (recv(STAGE_CHANNEL_FD, &c, 1, 0) > 0)
 		obey(c);
