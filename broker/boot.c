@@ -6,6 +6,7 @@
 #include "io.h"
 #include "launch.h"
 #include "service.h"
+#include "spawner.h"
 #include "sweep.h"
 #include "vat.h"
 
@@ -53,6 +54,29 @@ static int put_number(struct kernel *k, const char *name, uint64_t v)
 	return r < 0 ? error_trace(r) : 0;
 }
 
+static uint64_t given(uint64_t v, uint64_t otherwise)
+{
+	return v && v != UINT64_MAX ? v : otherwise;
+}
+
+/* What is in force where a cluster says nothing, for people. The last three are the spawner's, for programs without a runtime. */
+static int put_limits(struct kernel *k)
+{
+	const struct config_limits *s = &k->settings.limits;
+	struct vat_limits l = vat_default_limits(k);
+	struct row_limits row = {
+		.deadline_ms = l.deadline_ns / 1000000, .cpu_ms = l.cpu_ns / 1000000, .queue_messages = l.queue_messages,
+		.queue_bytes = l.queue_bytes, .waiting_messages = l.waiting_messages, .waiting_bytes = l.waiting_bytes,
+		.syscalls = l.syscalls, .crank_bytes = l.crank_bytes, .exports = l.exports, .imports = l.imports,
+		.vatstore_bytes = l.vatstore_bytes, .log_lines = l.log_lines,
+		.memory = given(s->memory, SPAWNER_DEFAULT_MEMORY), .n_procs = given(s->n_procs, SPAWNER_DEFAULT_PROCS),
+		.n_files = given(s->n_files, SPAWNER_DEFAULT_FILES),
+	};
+	int r = store_put(k->store, T_META, META_LIMITS, strlen(META_LIMITS), &row, sizeof(row));
+
+	return r < 0 ? error_trace(r) : 0;
+}
+
 static int note_boot(struct kernel *k)
 {
 	uint64_t n;
@@ -67,6 +91,8 @@ static int note_boot(struct kernel *k)
 		r = put_number(k, META_UID_BLOCK, k->uid_base);
 	if (r >= 0)
 		r = store_put(k->store, T_META, META_VERSION, strlen(META_VERSION), CAPSTAN_VERSION, strlen(CAPSTAN_VERSION));
+	if (r >= 0)
+		r = put_limits(k);
 	return r;
 }
 
@@ -123,6 +149,7 @@ static int raise_incarnations(struct kernel *k)
 
 	HASH_ITER(hh, k->vats, v, tmp) {
 		struct row_vat *row = vat_edit(k, v);
+		bool lived = row->pid != 0;
 
 		row->pid = 0;
 		if (row->status == VAT_TERMINATED)
@@ -132,6 +159,9 @@ static int raise_incarnations(struct kernel *k)
 			row->uid = k->uid_base + k->next_uid++;
 		if (row->status == VAT_SUSPENDED && (row->flags & VAT_F_RESUME_RESTARTS))
 			continue;	/* had none */
+		r = lived ? vat_note_death(k, v, "ended with the broker") : 0;
+		if (r < 0)
+			return r;
 		row->incarnation++;
 		if (row->status == VAT_SUSPENDED)
 			row->flags |= VAT_F_RESUME_RESTARTS;

@@ -309,9 +309,13 @@ static int make_subcluster(struct kernel *k, struct launch *l, struct config *co
 	return r < 0 ? r : io_make(k, l->number, config);
 }
 
-static int note_code(struct kernel *k, const uint8_t hash[CODE_HASH_LEN], uint64_t size)
+/* Under the name by which it came first. */
+static int note_code(struct kernel *k, const uint8_t hash[CODE_HASH_LEN], uint64_t size, const char *path)
 {
 	struct row_code row = { .size = size, .added_us = now_realtime_us() };
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	size_t name_len = strnlen(name, CODE_NAME_MAX);
+	uint8_t bytes[sizeof(row) + CODE_NAME_MAX];
 	const void *val;
 	uint64_t next;
 	size_t len;
@@ -328,8 +332,10 @@ static int note_code(struct kernel *k, const uint8_t hash[CODE_HASH_LEN], uint64
 		memcpy(&row.number, val, sizeof(row.number));
 	next = row.number + 1;
 	r = store_put(k->store, T_META, META_NEXT_CODE, strlen(META_NEXT_CODE), &next, sizeof(next));
+	memcpy(bytes, &row, sizeof(row));
+	memcpy(bytes + sizeof(row), name, name_len);
 	if (!r)
-		r = store_put(k->store, T_CODE, hash, CODE_HASH_LEN, &row, sizeof(row));
+		r = store_put(k->store, T_CODE, hash, CODE_HASH_LEN, bytes, sizeof(row) + name_len);
 	return r < 0 ? error_trace(r) : 0;
 }
 
@@ -387,7 +393,7 @@ int launch_begin(struct kernel *k, struct config *config, const json_t *json, co
 	config->n_services = 0;
 	r = kernel_savepoint(k);
 	for (i = 0; r >= 0 && i < paths->n; i++)
-		r = note_code(k, hashes[i], sizes[i]);
+		r = note_code(k, hashes[i], sizes[i], paths->paths[i]);
 	if (r >= 0)
 		r = make_subcluster(k, l, config, json);
 	config->n_vats = 0;

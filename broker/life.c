@@ -18,6 +18,8 @@
 #include "router.h"
 #include "sweep.h"
 
+#define BY_REQUEST	"restarted by request"
+
 static void set_reason(struct kernel *k, struct vat *v, const char *reason)
 {
 	struct row_vat *row = vat_edit(k, v);
@@ -122,8 +124,11 @@ static int judge_death(struct kernel *k, struct vat *v, uint64_t killer, struct 
 	uint64_t now = now_realtime_us();
 	char reason[VAT_REASON_MAX];
 	bool poison;
-	int r = 0;
+	int r;
 
+	r = vat_note_death(k, v, v->death);
+	if (r < 0)
+		return r;
 	k->stats.n_deaths++;
 	row->death_us[row->n_deaths++ % VAT_N_DEATHS] = now;
 	if (killer) {
@@ -270,6 +275,17 @@ int vat_exited(struct kernel *k, struct vat *v, int status)
 	return process_gone(k, v);
 }
 
+static int fail_launch(struct kernel *k, struct vat *v, const char *reason)
+{
+	int r = kernel_savepoint(k);
+
+	if (r >= 0)
+		r = vat_note_death(k, v, reason);
+	if (r >= 0)
+		r = kernel_release(k);
+	return r < 0 ? r : vat_terminate(k, v, reason);
+}
+
 int vat_spawn_failed(struct kernel *k, struct vat *v, const char *why)
 {
 	char reason[VAT_REASON_MAX];
@@ -282,9 +298,7 @@ int vat_spawn_failed(struct kernel *k, struct vat *v, const char *why)
 	vat_set_proc(v, PROC_NONE);
 	if (v->row.status == VAT_TERMINATED)
 		return process_gone(k, v);
-	if (v->row.flags & VAT_F_LAUNCHING)
-		return vat_terminate(k, v, reason);
-	return vat_suspend_hard(k, v, reason);	/* V8 */
+	return v->row.flags & VAT_F_LAUNCHING ? fail_launch(k, v, reason) : vat_suspend_hard(k, v, reason);	/* V8 */
 }
 
 /* --- channel events ----------------------------------------------------------------------------------------------- */
@@ -404,6 +418,8 @@ static int change_incarnation(struct kernel *k, struct vat *v, enum vat_status s
 	int r;
 
 	r = kernel_savepoint(k);
+	if (r >= 0)
+		r = vat_note_death(k, v, reason ? reason : BY_REQUEST);
 	if (r < 0)
 		return r;
 	set_reason(k, v, reason);
@@ -419,7 +435,7 @@ int vat_restart(struct kernel *k, struct vat *v)
 {
 	int r = change_incarnation(k, v, VAT_STARTING, NULL);
 
-	return r < 0 ? r : vat_end_process(k, v, FATE_NONE, "restarted by request");
+	return r < 0 ? r : vat_end_process(k, v, FATE_NONE, BY_REQUEST);
 }
 
 int vat_suspend_hard(struct kernel *k, struct vat *v, const char *reason)

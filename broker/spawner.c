@@ -228,7 +228,7 @@ static struct jail_limits limits_of(const struct spawn_request *rq)
 
 	return (struct jail_limits){
 		.memory = rq->limits.memory ? rq->limits.memory : host ? SPAWNER_HOST_MEMORY : SPAWNER_DEFAULT_MEMORY,
-		.n_procs = rq->limits.n_procs ? rq->limits.n_procs : host ? SPAWNER_HOST_PROCS : 1,
+		.n_procs = rq->limits.n_procs ? rq->limits.n_procs : host ? SPAWNER_HOST_PROCS : SPAWNER_DEFAULT_PROCS,
 		.n_files = rq->limits.n_files ? rq->limits.n_files : SPAWNER_DEFAULT_FILES,
 	};
 }

@@ -34,6 +34,7 @@
 #define SPAWNER_EXIT_REFUSED	3	/* the broker's "I cannot start, do not try again" */
 #define SPAWNER_DEFAULT_FILES	64u
 #define SPAWNER_DEFAULT_MEMORY	(1ull << 30)
+#define SPAWNER_DEFAULT_PROCS	1u
 #define SPAWNER_HOST_MEMORY	(4ull << 30)
 #define SPAWNER_HOST_PROCS	64u
 

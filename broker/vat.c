@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "aside.h"
+#include "code.h"
 #include "launch.h"
 #include "live.h"
 
@@ -189,9 +190,12 @@ int vat_new(struct kernel *k, uint64_t subcluster, struct config_vat *config, st
 		.next_export = 1,
 		.next_export_promise = 1,
 		.next_log = 1,
+		.next_death = 1,
 	};
 	if (k->uid_base)
 		v->row.uid = k->uid_base + k->next_uid++;
+	if (!strncmp(config->program, "sha256:", 7))
+		code_unhex(config->program + 7, strlen(config->program + 7), v->row.code);
 	snprintf(v->row.name, sizeof(v->row.name), "%s", config->name);
 	json = config_vat_to_json(config);
 	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -316,7 +320,8 @@ void vat_forget(struct kernel *k, struct vat *v)
 	free(v);
 }
 
-static int delete_log(struct kernel *k, struct vat *v)
+/* LOG or DEATH. */
+static int delete_lines(struct kernel *k, enum table t, struct vat *v)
 {
 	const void *key, *val;
 	size_t key_len, len;
@@ -325,13 +330,13 @@ static int delete_log(struct kernel *k, struct vat *v)
 
 	key_u64_u64(at, v->number, 0);
 	for (;;) {
-		r = store_next_of(k->store, T_LOG, at, 16, 8, false, &key, &key_len, &val, &len);
+		r = store_next_of(k->store, t, at, 16, 8, false, &key, &key_len, &val, &len);
 		if (r < 0)
 			return error_trace(r);
 		if (r == STORE_NOT_FOUND)
 			return 0;
 		memcpy(at, key, 16);
-		r = store_del(k->store, T_LOG, at, 16);
+		r = store_del(k->store, t, at, 16);
 		if (r < 0)
 			return error_trace(r);
 	}
@@ -343,7 +348,9 @@ int vat_delete_rows(struct kernel *k, struct vat *v)
 	int r;
 
 	assert(v->row.status == VAT_TERMINATED && !v->sweeping && v->proc == PROC_NONE);
-	r = delete_log(k, v);
+	r = delete_lines(k, T_LOG, v);
+	if (r >= 0)
+		r = delete_lines(k, T_DEATH, v);
 	if (r >= 0)
 		r = aside_drop_all(k, v);
 	if (r >= 0)
@@ -383,6 +390,24 @@ bool vat_can_run(const struct vat *v)
 	return v->proc == PROC_ALIVE && v->crank.state == CRANK_IDLE && !v->sweeping &&
 	       (v->row.status == VAT_STARTING || v->row.status == VAT_RUNNING) && channel_is_open(&v->channel) &&
 	       !v->channel.backlog.len;
+}
+
+/* --- deaths ---------------------------------------------------------------------------------------------------- */
+
+int vat_note_death(struct kernel *k, struct vat *v, const char *why)
+{
+	struct row_death head = { .time_us = now_realtime_us(), .incarnation = v->row.incarnation };
+	uint8_t row[sizeof(head) + VAT_REASON_MAX], key[16];
+	size_t len = strnlen(why, VAT_REASON_MAX);
+	uint64_t number = vat_edit(k, v)->next_death++;
+	int r;
+
+	memcpy(row, &head, sizeof(head));
+	memcpy(row + sizeof(head), why, len);
+	r = store_put(k->store, T_DEATH, key, key_u64_u64(key, v->number, number), row, sizeof(head) + len);
+	if (r >= 0 && number > DEATH_KEEP)
+		r = store_del(k->store, T_DEATH, key, key_u64_u64(key, v->number, number - DEATH_KEEP));
+	return r < 0 ? error_trace(r) : 0;
 }
 
 /* --- log ----------------------------------------------------------------------------------------------------- */

@@ -118,6 +118,8 @@ int vat_fatal(struct kernel *k, struct vat *v, enum kernel_code code, const char
 /* Rejects the item of the crank that the vat works on with `code` and takes it out; inside a savepoint. */
 int vat_refuse_item(struct kernel *k, struct vat *v, enum kernel_code code, const char *detail);
 
+/* A line for people: how its process ended, or did not even start; the last DEATH_KEEP stay. Inside a savepoint. */
+int vat_note_death(struct kernel *k, struct vat *v, const char *why);
 int vat_log(struct kernel *k, struct vat *v, uint32_t level, const void *text, size_t len);
 int vat_answer_watches(struct kernel *k, struct vat *v);	/* methods.c: a line came */
 int vat_ping(struct kernel *k, struct vat *v, struct control_request *r);

@@ -225,6 +225,22 @@ static void check_uid(struct check *c, const struct vat_tally *v)
 			      v->row.uid, (unsigned long long)block, (unsigned long long)c->counters[NEXT_UID]);
 }
 
+/* A vat that runs came from a program that was launched. No hash: it is played, by a test. */
+static int check_program(struct check *c, const struct vat_tally *v)
+{
+	static const uint8_t none[sizeof v->row.code];
+	const void *val;
+	size_t len;
+	int r;
+
+	if (v->row.status != VAT_RUNNING || v->row.flags & VAT_F_LAUNCHING || !memcmp(v->row.code, none, sizeof none))
+		return 0;
+	r = check_get(c, T_CODE, v->row.code, sizeof v->row.code, &val, &len);
+	if (r > 0)
+		check_problem(c, T_VAT, v->number, "its program is not among those of the code table");
+	return r < 0 ? r : 0;
+}
+
 static int check_vat(struct check *c, const struct vat_tally *v)
 {
 	const struct row_vat *row = &v->row;
@@ -260,6 +276,8 @@ static int check_vat(struct check *c, const struct vat_tally *v)
 		check_problem(c, T_VAT, v->number,
 			      "terminated, and still has entries or queued items that no sweep will take");
 	r = check_vatstore(c, v);
+	if (r >= 0)
+		r = check_program(c, v);
 	return r < 0 ? error_trace(r) : 0;
 }
 
@@ -394,8 +412,10 @@ static int see_death(struct check *c, const struct row *row)
 
 	if (!row_death_read(row->val, row->len, &death, &text, &len))
 		check_row_problem(c, row, "the row does not read");
-	if (check_vat_known(c, row, key_part(row, 0)) && key_part(row, 1) > v->row.n_deaths)
-		check_row_problem(c, row, "n_deaths is %u", v->row.n_deaths);
+	if (!check_vat_known(c, row, key_part(row, 0)))
+		return 0;
+	if (!key_part(row, 1) || key_part(row, 1) >= v->row.next_death || v->row.next_death - key_part(row, 1) > DEATH_KEEP)
+		check_row_problem(c, row, "next_death is %llu", (unsigned long long)v->row.next_death);
 	return 0;
 }
 

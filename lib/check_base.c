@@ -21,7 +21,7 @@ static const char *const key_shapes[T_N] = {
 	[T_QUEUE] = "XN", [T_NOTIFYING] = "EP", [T_GC] = "EBO", [T_SWEEP] = "E", [T_VATSTORE] = "NT", [T_HOLD] = "KBN",
 	[T_SERVICE] = "T", [T_SERVICE_OF] = "O", [T_LOG] = "VN", [T_CODE] = "T", [T_ASIDE] = "VN",
 	[T_SUSPECT] = "NP",
-	[T_CHARGE] = "XW",
+	[T_CHARGE] = "XW", [T_DEATH] = "VN",
 };
 
 static void part_format(char shape, uint64_t n, char out[REF_TEXT_MAX])

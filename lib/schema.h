@@ -36,7 +36,7 @@
  *	ASIDE		u64 vat, u64 seq			struct row_aside + capdata (slots krefs, not counted)
  *	SUSPECT		u64 enum suspect_kind, u64 kref		empty: promises that the search for circles looks at
  *	CHARGE		u64 holder (as QUEUE), u64 endpoint	struct row_charge: what that one has there; 0: the outside
- *	DEATH		u64 vat, u64 number of the death	struct row_death + text: how its last processes ended (DEATH_KEEP)
+ *	DEATH		u64 vat, u64 number			struct row_death + text: how its last processes ended (DEATH_KEEP)
  */
 #ifndef CAPSTAN_SCHEMA_H
 #define CAPSTAN_SCHEMA_H
@@ -122,6 +122,7 @@ struct row_vat {
 	uint64_t next_log;		/* next line number, from 1 */
 	uint64_t n_log_dropped;
 	uint64_t log_bytes;		/* `offset` of the next line */
+	uint64_t next_death;		/* number of the next DEATH row, from 1: deaths, failed starts and restarts by request */
 	uint64_t revoked_below;		/* what it exported with a lesser ko number is revoked (X1); 0: nothing */
 	uint64_t n_aside, aside_bytes;	/* its ASIDE rows (V4) */
 	uint8_t code[32];		/* SHA-256 of its program */

@@ -167,12 +167,16 @@ static void put_vat(struct store *s, uint64_t n, const char *name, struct row_va
 	row.status = VAT_RUNNING;
 	row.uid = 1000 + (uint32_t)n;
 	row.next_log = 2;
+	row.next_death = 3;
+	row.code[0] = 1;
 	row.log_bytes = log_line_size(&(struct row_log){ .level = 1, .incarnation = 1 }, "", 0);
 	strcpy(row.name, name);
 	put1(s, T_VAT, n, &row, sizeof row);
 	put1(s, T_VAT_CONFIG, n, "{}", 2);
 	put2(s, T_MEMBER, 1, n, name, strlen(name));
 	put2(s, T_LOG, n, 1, &(struct row_log){ .level = 1, .incarnation = 1 }, sizeof(struct row_log));
+	for (uint64_t i = 1; i <= 2; i++)
+		put2(s, T_DEATH, n, i, &(struct row_death){ .incarnation = 1 }, sizeof(struct row_death));
 }
 
 static void put_tables(struct store *s)
@@ -423,6 +427,11 @@ static const struct damage damages[] = {
 	{ "service console: its object does not lead back", T_SERVICE_OF, KO(1), 0, DEL, 0, 0, 0 },
 	{ "service-of ko2: the service of that name", T_SERVICE_OF, KO(2), 0, PUT, 7, 0, 0 },
 	{ "log v1 9: next_log is 2", T_LOG, 1, 9, PUT, sizeof(struct row_log), 0, 0 },
+	{ "death v1 3: next_death is 3", T_DEATH, 1, 3, PUT, sizeof(struct row_death), 0, 0 },
+	{ "death v1 1: next_death is 18", T_VAT, 1, 0, SET, AT(row_vat, next_death), 18 },
+	{ "death v7 1: v7 is not known", T_DEATH, 7, 1, PUT, sizeof(struct row_death), 0, 0 },
+	{ "death v1 1: the row does not read", T_DEATH, 1, 1, SET, AT(row_death, incarnation), 0 },
+	{ "vat v1: its program is not among those of the code table", T_VAT, 1, 0, SET, offsetof(struct row_vat, code), 1, 2 },
 	{ "log v7 1: v7 is not known", T_LOG, 7, 1, PUT, sizeof(struct row_log), 0, 0 },
 	{ "aside v1 1: the row does not read", T_ASIDE, 1, 1, PUT, 3, 0, 0 },
 	{ "aside v4 1: v4 is not known", T_ASIDE, 4, 1, PUT, 32, 0, 0 },
@@ -562,7 +571,7 @@ static bool may_vanish(enum table t, const uint8_t *key, size_t key_len)
 		return key_len == strlen(META_SCHEMA) && !memcmp(key, META_SCHEMA, key_len);
 	if (t == T_SUSPECT)
 		return get_be64(key) == SUSPECT_CIRCLE;
-	return t == T_LOG || t == T_CODE || t == T_GC || t == T_SUBSCRIBER;
+	return t == T_LOG || t == T_DEATH || t == T_GC || t == T_SUBSCRIBER;
 }
 
 /* Rows of text, and empty ones, cannot be too short. */
@@ -575,7 +584,7 @@ static bool may_shorten(enum table t, const uint8_t *key, size_t key_len)
 /* A vat's own bytes, and numbers that nothing else repeats, may be any. */
 static bool may_change(enum table t, const uint8_t *key, size_t key_len, size_t at)
 {
-	return may_vanish(t, key, key_len) || ((t == T_VATSTORE || t == T_HOLD || t == T_QUEUE || t == T_ASIDE) && at >= 8);
+	return may_vanish(t, key, key_len) || t == T_CODE || ((t == T_VATSTORE || t == T_HOLD || t == T_QUEUE || t == T_ASIDE) && at >= 8);
 }
 
 static void hit_bytes(struct store *s, enum table t, const uint8_t *key, size_t key_len, const uint8_t *row,

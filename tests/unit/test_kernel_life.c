@@ -564,6 +564,154 @@ static void test_uids(void **state)
 	assert_int_equal(vat_named("c")->row.uid, world->k.uid_base + VAT_UIDS - 1);
 }
 
+/* --- what is kept of deaths --------------------------------------------------------------------------------------- */
+
+struct deaths { uint64_t vat, n, first, last; uint32_t incarnation; char text[200]; /* of the last */ };
+
+static void see_death(void *ctx, const uint8_t *key, size_t key_len, const uint8_t *val, size_t len)
+{
+	struct deaths *d = ctx;
+	struct row_death row;
+	const char *text;
+	size_t text_len;
+
+	assert_int_equal(key_len, 16);
+	assert_true(row_death_read(val, len, &row, &text, &text_len));
+	if (get_be64(key) != d->vat)
+		return;
+	d->first = d->n++ ? d->first : get_be64(key + 8);
+	d->last = get_be64(key + 8);
+	d->incarnation = row.incarnation;
+	assert_true(row.time_us > 0);
+	snprintf(d->text, sizeof(d->text), "%.*s", (int)text_len, text);
+}
+
+static struct deaths deaths_of(const char *name)
+{
+	struct deaths d = { .vat = vat_named(name)->number };
+
+	world_walk(T_DEATH, see_death, &d);
+	return d;
+}
+
+static void expect_death(const char *name, uint64_t number, uint32_t incarnation, const char *text)
+{
+	struct deaths d = deaths_of(name);
+
+	assert_int_equal(d.last, number);
+	assert_int_equal(d.incarnation, incarnation);
+	assert_string_equal(d.text, text);
+}
+
+static void test_deaths_are_kept(void **state)
+{
+	struct deaths d;
+
+	(void)state;
+	cluster("ab");
+	assert_int_equal(n_rows(T_DEATH), 0);
+	process_dies("b", SIGSEGV);
+	expect_death("b", 1, 1, "killed by signal 11 (Segmentation fault)");
+	start_up("b");
+	restart("b");
+	expect_death("b", 2, 2, "restarted by request");
+	assert_int_equal(vat_named("b")->row.n_deaths, 1);	/* what V4 counts */
+	start_up("b");
+	world_crash();
+	world_run();
+	expect_death("b", 3, 3, "ended with the broker");
+	start_up("b");
+	world->fail_starts = "no more processes";
+	process_dies("b", 3 << 8);
+	expect_death("b", 5, 5, "cannot start: no more processes");
+	assert_int_equal(status("b"), VAT_SUSPENDED);
+	world->fail_starts = NULL;
+	resume("b");
+	start_up("b");
+	for (unsigned i = 0; i < DEATH_KEEP; i++) {
+		restart("b");
+		start_up("b");
+	}
+	d = deaths_of("b");
+	assert_int_equal(d.n, DEATH_KEEP);
+	assert_int_equal(d.last, 5 + DEATH_KEEP);
+	assert_int_equal(d.first, 6);
+	assert_int_equal(deaths_of("a").n, 1);
+	/* They go with the vat. */
+	must(subcluster_terminate(&world->k, subcluster_of("b"), "by the test", NULL));
+	world_run();
+	assert_int_equal(n_rows(T_DEATH), 0);
+}
+
+/* One that cannot even be started the first time: the row stays as long as the vat's. */
+static void test_first_start_fails(void **state)
+{
+	(void)state;
+	world->fail_starts = "not today";
+	world->hold_exits = true;
+	cluster_begin("ab", "");
+	must(kernel_commit(&world->k));
+	world_step();
+	assert_int_equal(n_rows(T_DEATH), 2);
+	expect_death("a", 1, 1, "cannot start: not today");
+	world->hold_exits = false;
+	world_run();
+	assert_int_equal(n_rows(T_DEATH), 0);
+}
+
+/* META: what is in force where a cluster says nothing. */
+static void test_limits_are_shown(void **state)
+{
+	struct row_limits row;
+	const void *val;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(store_get(world->k.store, T_META, META_LIMITS, strlen(META_LIMITS), &val, &len), 0);
+	assert_int_equal(len, sizeof(row));
+	memcpy(&row, val, len);
+	assert_int_equal(row.deadline_ms, 30000);
+	assert_int_equal(row.cpu_ms, 0);
+	assert_int_equal(row.queue_messages, vat_default_limits(&world->k).queue_messages);
+	assert_int_equal(row.log_lines, 1000);
+	assert_int_equal(row.memory, UINT64_C(1) << 30);
+	assert_int_equal(row.n_procs, 1);
+	assert_int_equal(row.n_files, 64);
+}
+
+/* Its program, and the name under which that came first. */
+static void test_program_is_known(void **state)
+{
+	static const uint8_t hash[1][32] = { { 0xab, 0xcd } };
+	struct config_paths paths = { (char *[]){ (char *)"/opt/vats/counter" }, 1 }, again = { (char *[]){ (char *)"other" }, 1 };
+	static const char text[] = "{\"bootstrap\":\"x\",\"vats\":{\"x\":{\"program\":\"%s\"}}}";
+	char json_text[200], error[CONFIG_ERROR_MAX];
+	struct config *config;
+	struct row_code row;
+	const char *name;
+	const void *val;
+	size_t len;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		json_t *json;
+
+		snprintf(json_text, sizeof(json_text), text, i ? "other" : paths.paths[0]);
+		json = json_loads(json_text, 0, NULL);
+		assert_int_equal(config_parse(json, &config, error), 0);
+		assert_int_equal(launch_begin(&world->k, config, json, i ? &again : &paths, hash, &(uint64_t){ 77 }, NULL, error), 0);
+		json_decref(json);
+	}
+	assert_memory_equal(vat_named("x")->row.code, hash[0], 32);
+	assert_int_equal(n_rows(T_CODE), 1);
+	assert_int_equal(store_get(world->k.store, T_CODE, hash[0], 32, &val, &len), 0);
+	assert_true(row_code_read(val, len, &row, &name, &len));
+	assert_int_equal(row.size, 77);
+	assert_int_equal(len, strlen("counter"));
+	assert_memory_equal(name, "counter", len);
+	world_run();
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -585,6 +733,7 @@ int main(void)
 	    T(test_automatic_suspension),
 	    T(test_illegal_in_start),
 	    T(test_uids),
+	    T(test_deaths_are_kept), T(test_first_start_fails), T(test_limits_are_shown), T(test_program_is_known),
 	};
 
 	return run_on_both("test_kernel_life", tests, ARRAY_LEN(tests));

@@ -30,8 +30,8 @@ static void test_layout(void **state)
 	assert_int_equal(sizeof(struct row_aside), 24);
 	assert_int_equal(sizeof(struct row_charge), 24);
 	assert_int_equal(sizeof(struct row_subcluster), 112);
-	assert_int_equal(sizeof(struct row_vat), 544);
-	assert_int_equal(offsetof(struct row_vat, name), 312);
+	assert_int_equal(sizeof(struct row_vat), 552);
+	assert_int_equal(offsetof(struct row_vat, name), 320);
 }
 
 static void test_names(void **state)
