@@ -52,6 +52,7 @@ VATD := vatd/vatd.c
 VATD_LIBS := -lcap -lseccomp
 
 FS_TREE := fs/tree.c fs/tree_rows.c fs/text.c fs/view.c fs/render.c fs/render_queue.c fs/render_ref.c fs/render_vat.c fs/render_store.c \
+	fs/tree_vats.c fs/render_life.c fs/render_usage.c fs/render_code.c fs/render_sub.c \
 	$(LIB_BASE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_READER)
 FS := fs/main.c fs/session.c fs/mount.c fs/look.c fs/access.c fs/charge.c fs/lease.c fs/lock.c lib/loop.c $(FS_TREE) $(LIB_CONFIG)
 FS_LIBS := -lfuse3 -llmdb -ljansson -lseccomp -lpthread -lm
@@ -172,6 +173,9 @@ LINK_test_lease := broker/lease.c broker/live.c lib/loop.c lib/schema.c $(LIB_BA
 
 # The mount: its texts without FUSE; then the real thing (root and /dev/fuse, else skipped).
 UNIT_TESTS += test_fs test_fs_mount
+UNIT_TESTS += test_fs_vats
+LINK_test_fs_vats = $(LINK_test_fs)
+LIBS_test_fs_vats := -llmdb -ljansson -lm
 LINK_test_fs := $(FS_TREE) $(filter-out $(LIB_BASE) $(LIB_SCHEMA),$(STORE))
 LIBS_test_fs := -llmdb -ljansson -lm
 LINK_test_fs_mount := $(STORE)

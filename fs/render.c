@@ -93,11 +93,7 @@ static int count_rows(struct view *v, enum table table, uint64_t *np)
 
 static int status_vats(struct view *v, struct text *t)
 {
-	static const char *const name[] = {
-		[VAT_STARTING] = "starting", [VAT_RUNNING] = "running", [VAT_SUSPENDED] = "suspended",
-		[VAT_TERMINATED] = "terminated",
-	};
-	uint64_t n[ARRAY_LEN(name)] = { 0 }, sum = 0;
+	uint64_t n[VAT_TERMINATED + 1] = { 0 }, sum = 0;
 	struct scan s;
 	int r;
 
@@ -114,7 +110,7 @@ static int status_vats(struct view *v, struct text *t)
 		return r;
 	text_printf(t, "vats: %llu\n", (unsigned long long)sum);
 	for (size_t i = VAT_STARTING; i < ARRAY_LEN(n); i++)
-		text_printf(t, "vats-%s: %llu\n", name[i], (unsigned long long)n[i]);
+		text_printf(t, "vats-%s: %llu\n", render_status_name((uint32_t)i), (unsigned long long)n[i]);
 	return 0;
 }
 
@@ -123,7 +119,7 @@ static int status_counts(struct view *v, struct text *t)
 	static const struct { const char *name; enum table table; } rows[] = {
 		{ "subclusters", T_SUBCLUSTER }, { "objects", T_OBJECT }, { "promises", T_PROMISE },
 		{ "queue-items", T_QUEUE }, { "gc-actions", T_GC }, { "holds", T_HOLD }, { "services", T_SERVICE },
-		{ "set-aside", T_ASIDE },
+		{ "set-aside", T_ASIDE }, { "suspects", T_SUSPECT }, { "programs", T_CODE },
 	};
 	uint64_t n;
 	int r;
@@ -135,6 +131,21 @@ static int status_counts(struct view *v, struct text *t)
 		text_printf(t, "%s: %llu\n", rows[i].name, (unsigned long long)n);
 	}
 	return 0;
+}
+
+/* What the broker knows while it runs. */
+static void status_live(struct view *v, struct text *t)
+{
+	const struct live_kernel *k = &v->live->kernel;
+
+	text_printf(t, "broker-pid: %d\nbroker-started: ", k->pid);
+	text_time(t, k->start_us);
+	text_str(t, "\nuptime: ");
+	render_seconds(t, k->start_us && v->now_us > k->start_us ? v->now_us - k->start_us : 0);
+	text_printf(t, "\nin-flight: %llu\ncalls-waiting: %llu\nevents: %llu\nlast-commit: ",
+		    (unsigned long long)k->n_in_flight, (unsigned long long)k->n_calls, (unsigned long long)v->live->n_shown);
+	text_time(t, k->commit_us);
+	text_str(t, "\n");
 }
 
 int render_status(struct view *v, uint64_t id, struct text *t)
@@ -172,6 +183,36 @@ int render_status(struct view *v, uint64_t id, struct text *t)
 		return r;
 	text_printf(t, "store: lmdb\nstore-bytes: %llu\nstore-commit: %llu\n", (unsigned long long)v->store_bytes,
 		    (unsigned long long)reader_txnid(v->reader));
+	if (v->live)
+		status_live(v, t);
+	return 0;
+}
+
+int stats_present(struct view *v, uint64_t id)
+{
+	(void)id;
+	return v->live ? 0 : VIEW_E_ABSENT;
+}
+
+/* Counters of this broker's time. Each is read by itself: they are not of one moment. */
+int render_stats(struct view *v, uint64_t id, struct text *t)
+{
+	const struct live_kernel *k;
+
+	(void)id;
+	if (!v->live)
+		return VIEW_E_ABSENT;
+	k = &v->live->kernel;
+	const struct { const char *name; uint64_t n; } rows[] = {
+		{ "commits", k->n_commits }, { "cranks", k->n_cranks }, { "abandoned", k->n_abandoned },
+		{ "illegal", k->n_illegal }, { "dropped-sends", k->n_dropped_sends }, { "deaths", k->n_deaths },
+		{ "messages", k->n_messages }, { "notifies", k->n_notifies }, { "gc-deliveries", k->n_gc },
+		{ "sent-ahead", k->n_ahead }, { "objects-deleted", k->n_objects_gone },
+		{ "promises-deleted", k->n_promises_gone }, { "circles-deleted", k->n_circular },
+		{ "events", v->live->n_shown }, { "events-lost", k->n_events_lost },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		text_printf(t, "%s: %llu\n", rows[i].name, (unsigned long long)rows[i].n);
 	return 0;
 }
 

@@ -19,6 +19,8 @@ typedef int (*render_fn)(struct view *v, uint64_t id, struct text *t);
 int render_version(struct view *v, uint64_t id, struct text *t);
 int render_status(struct view *v, uint64_t id, struct text *t);
 int render_holds(struct view *v, uint64_t id, struct text *t);
+int render_stats(struct view *v, uint64_t id, struct text *t);
+int stats_present(struct view *v, uint64_t id);
 
 /* render_queue.c */
 int render_runqueue(struct view *v, uint64_t id, struct text *t);
@@ -30,7 +32,7 @@ int render_waiting(struct view *v, kref_t promise, struct text *t);
 int render_object(struct view *v, uint64_t id, struct text *t);
 int render_promise(struct view *v, uint64_t id, struct text *t);
 
-/* render_vat.c: vats and subclusters */
+/* render_vat.c: one vat */
 int render_vat_name(struct view *v, uint64_t id, struct text *t);
 int render_vat_config(struct view *v, uint64_t id, struct text *t);
 int render_vat_parameters(struct view *v, uint64_t id, struct text *t);
@@ -40,7 +42,6 @@ int render_vat_pid(struct view *v, uint64_t id, struct text *t);
 int render_vat_incarnation(struct view *v, uint64_t id, struct text *t);
 int render_vat_isolation(struct view *v, uint64_t id, struct text *t);
 int render_vat_reason(struct view *v, uint64_t id, struct text *t);
-int render_vat_usage(struct view *v, uint64_t id, struct text *t);
 int render_vat_clist(struct view *v, uint64_t id, struct text *t);
 int render_vat_decides(struct view *v, uint64_t id, struct text *t);
 int render_vat_log(struct view *v, uint64_t id, struct text *t);
@@ -48,10 +49,52 @@ int render_vat_log(struct view *v, uint64_t id, struct text *t);
 int render_log_size(struct view *v, uint64_t id, uint64_t *sizep, uint64_t *mtime_usp);
 int render_log_start(struct view *v, uint64_t id, uint64_t *offsetp);
 int render_log_from(struct view *v, uint64_t id, uint64_t offset, struct text *t);
+/* A row of JSON, as JSON. "none" when there is no row. */
+int render_config(struct view *v, enum table table, uint64_t id, struct text *t);
+
+/* render_life.c: all vats; how processes ended */
+const char *render_status_name(uint32_t status);		/* of enum vat_status */
+int render_vats(struct view *v, uint64_t id, struct text *t);
+int render_deaths(struct view *v, uint64_t id, struct text *t);
+int render_vat_deaths(struct view *v, uint64_t id, struct text *t);
+
+/* render_usage.c */
+int render_vat_usage(struct view *v, uint64_t id, struct text *t);
+int render_vat_limits(struct view *v, uint64_t id, struct text *t);
+int render_vat_charges(struct view *v, uint64_t id, struct text *t);
+int render_limits(struct view *v, uint64_t id, struct text *t);
+int defaults_present(struct view *v, uint64_t id);
+void render_seconds(struct text *t, uint64_t us);		/* 12.345 */
+/* What the broker shows of that vat; false: nothing. */
+bool render_live(struct view *v, uint64_t vat, struct live_vat *out);
+uint64_t render_busy_us(const struct view *v, const struct live_vat *live);	/* how long what is in flight has been */
+
+/* render_code.c: programs and companion files; id is the number of their row */
+#define CODE_HASH	32u
+#define CODE_HEX	64u
+struct code { uint8_t hash[CODE_HASH]; struct row_code row; const char *name; size_t name_len; };	/* the name is borrowed */
+void code_hex(const uint8_t hash[CODE_HASH], char out[CODE_HEX + 1]);
+int code_next(struct scan *s, struct code *out);		/* the next good row of T_CODE; SCAN_END */
+int code_find(struct view *v, uint64_t number, struct code *out);
+int code_by_hash(struct view *v, const uint8_t hash[CODE_HASH], struct code *out);
+/* Is it the vat's program, or shown to it as a companion file? */
+int code_is_had(struct view *v, const struct code *code, uint64_t vat, const struct row_vat *row, bool *hasp);
+int code_next_vat(struct scan *s, const struct code *code, uint64_t *vatp);	/* the next row of T_VAT that has it; SCAN_END */
+int render_code_name(struct view *v, uint64_t id, struct text *t);
+int render_code_size(struct view *v, uint64_t id, struct text *t);
+int render_code_added(struct view *v, uint64_t id, struct text *t);
+int render_codes(struct view *v, uint64_t id, struct text *t);
+
+/* render_sub.c: subclusters and services */
 int render_sub_config(struct view *v, uint64_t id, struct text *t);
 int render_sub_status(struct view *v, uint64_t id, struct text *t);
 int render_sub_created(struct view *v, uint64_t id, struct text *t);
+int render_sub_ended(struct view *v, uint64_t id, struct text *t);
 int render_sub_name(struct view *v, uint64_t id, struct text *t);
+int render_sub_holds(struct view *v, uint64_t id, struct text *t);
+int render_subclusters(struct view *v, uint64_t id, struct text *t);
+bool service_read(const void *val, size_t len, struct row_service *out);	/* a row of T_SERVICE; false: damaged */
+int render_services(struct view *v, uint64_t id, struct text *t);
 
 /* render_store.c: a vat's own store, raw and as the C vat library lays it out */
 int render_vat_vatstore(struct view *v, uint64_t id, struct text *t);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Files of one vat and of one subcluster.
+ * Files of one vat: single facts, its configuration, its clist, its log.
  */
 #include "render.h"
 
@@ -22,17 +22,12 @@ int render_vat_name(struct view *v, uint64_t id, struct text *t)
 
 int render_vat_status(struct view *v, uint64_t id, struct text *t)
 {
-	static const char *const name[] = {
-		[VAT_STARTING] = "starting\n", [VAT_RUNNING] = "running\n", [VAT_SUSPENDED] = "suspended\n",
-		[VAT_TERMINATED] = "terminated\n",
-	};
 	struct row_vat row;
 	int r = view_vat(v, id, &row);
 
-	if (r)
-		return r;
-	text_str(t, row.status < ARRAY_LEN(name) && name[row.status] ? name[row.status] : "unknown\n");
-	return 0;
+	if (!r)
+		text_printf(t, "%s\n", render_status_name(row.status));
+	return r;
 }
 
 int render_vat_uid(struct view *v, uint64_t id, struct text *t)
@@ -73,6 +68,7 @@ int render_vat_incarnation(struct view *v, uint64_t id, struct text *t)
 	return r;
 }
 
+/* The layers around its process: a vat without one has none, whatever the last one had. */
 int render_vat_isolation(struct view *v, uint64_t id, struct text *t)
 {
 	static const struct { uint32_t bit; const char *name; } layers[] = {
@@ -88,7 +84,7 @@ int render_vat_isolation(struct view *v, uint64_t id, struct text *t)
 	if (r)
 		return r;
 	for (size_t i = 0; i < ARRAY_LEN(layers); i++) {
-		if (!(row.isolation & layers[i].bit))
+		if (!row.pid || !(row.isolation & layers[i].bit))
 			continue;
 		text_printf(t, "%s%s", between, layers[i].name);
 		between = " ";
@@ -112,32 +108,11 @@ int render_vat_reason(struct view *v, uint64_t id, struct text *t)
 	return 0;
 }
 
-int render_vat_usage(struct view *v, uint64_t id, struct text *t)
-{
-	struct row_vat row;
-	int r = view_vat(v, id, &row);
-
-	if (r)
-		return r;
-	const struct { const char *name; uint64_t n; } rows[] = {
-		{ "cranks", row.n_cranks }, { "deaths", row.n_deaths }, { "queued", row.n_queued },
-		{ "queued-bytes", row.queued_bytes }, { "exports", row.n_exports }, { "imports", row.n_imports },
-		{ "vatstore-bytes", row.vatstore_bytes }, { "log-dropped", row.n_log_dropped },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		text_printf(t, "%s: %llu\n", rows[i].name, (unsigned long long)rows[i].n);
-	text_str(t, "started: ");
-	text_time(t, row.started_us);
-	text_str(t, "\n");
-	return 0;
-}
-
 /*
  * A configuration is JSON and stays JSON that other tools can read: everything beyond ASCII and every control
  * character as \u escapes, indented anew.
  */
-static int config_json(struct view *v, enum table table, uint64_t id, struct text *t)
+int render_config(struct view *v, enum table table, uint64_t id, struct text *t)
 {
 	_cleanup_free_ char *dump = NULL;
 	const void *val;
@@ -175,7 +150,7 @@ int render_vat_config(struct view *v, uint64_t id, struct text *t)
 	struct row_vat row;
 	int r = view_vat(v, id, &row);
 
-	return r ? r : config_json(v, T_VAT_CONFIG, id, t);
+	return r ? r : render_config(v, T_VAT_CONFIG, id, t);
 }
 
 int render_vat_parameters(struct view *v, uint64_t id, struct text *t)
@@ -400,51 +375,4 @@ int render_vat_log(struct view *v, uint64_t id, struct text *t)
 	if (!r && !t->failed)
 		cut_to_line(t, from);
 	return r;
-}
-
-int render_sub_config(struct view *v, uint64_t id, struct text *t)
-{
-	struct row_subcluster row;
-	int r = view_subcluster(v, id, &row);
-
-	return r ? r : config_json(v, T_SUB_CONFIG, id, t);
-}
-
-int render_sub_status(struct view *v, uint64_t id, struct text *t)
-{
-	static const char *const name[] = {
-		[SUB_LAUNCHING] = "launching\n", [SUB_RUNNING] = "running\n", [SUB_TERMINATING] = "terminating\n",
-	};
-	struct row_subcluster row;
-	int r = view_subcluster(v, id, &row);
-
-	if (r)
-		return r;
-	text_str(t, row.status < ARRAY_LEN(name) && name[row.status] ? name[row.status] : "unknown\n");
-	return 0;
-}
-
-int render_sub_created(struct view *v, uint64_t id, struct text *t)
-{
-	struct row_subcluster row;
-	int r = view_subcluster(v, id, &row);
-
-	if (r)
-		return r;
-	text_time(t, row.created_us);
-	text_str(t, "\n");
-	return 0;
-}
-
-/* A system subcluster's; else an empty line. */
-int render_sub_name(struct view *v, uint64_t id, struct text *t)
-{
-	struct row_subcluster row;
-	int r = view_subcluster(v, id, &row);
-
-	if (r)
-		return r;
-	text_escaped(t, row.name, strnlen(row.name, sizeof(row.name)));
-	text_str(t, "\n");
-	return 0;
 }

@@ -98,19 +98,21 @@ void text_escaped(struct text *t, const void *data, size_t len)
 	t->len += strlen(t->data + t->len);
 }
 
+void text_last_cell(struct text *t, const void *data, size_t len)
+{
+	if (!len)
+		text_str(t, "-");
+	else if (len == 1 && *(const char *)data == '-')
+		text_str(t, "\\x2d");
+	else
+		text_escaped(t, data, len);
+}
+
 void text_cell(struct text *t, const void *data, size_t len)
 {
 	size_t start = t->len, blanks = 0, end;
 
-	if (!len) {
-		text_str(t, "-");
-		return;
-	}
-	if (len == 1 && *(const char *)data == '-') {
-		text_str(t, "\\x2d");
-		return;
-	}
-	text_escaped(t, data, len);
+	text_last_cell(t, data, len);
 	for (size_t i = start; i < t->len; i++)
 		blanks += t->data[i] == ' ';
 	if (!blanks || !reserve(t, blanks * 3))

@@ -36,6 +36,8 @@ void text_printf(struct text *t, const char *fmt, ...) __attribute__((format(pri
 void text_escaped(struct text *t, const void *data, size_t len);
 /* The same as one cell of a row: blanks are \x20, nothing at all is "-", and a lone "-" is \x2d. */
 void text_cell(struct text *t, const void *data, size_t len);
+/* As the last cell of a row, where blanks are blanks. */
+void text_last_cell(struct text *t, const void *data, size_t len);
 /* 2026-11-22T12:31:50.000042Z; "never" for 0. No library call, since those read the zone file. */
 void text_time(struct text *t, uint64_t realtime_us);
 

@@ -50,6 +50,29 @@ int list_members(struct view *v, uint64_t id, struct cursor *c);
 int find_member(struct view *v, uint64_t id, const char *name, struct node *outp);
 int list_services(struct view *v, uint64_t id, struct cursor *c);
 int find_service(struct view *v, uint64_t id, const char *name, struct node *outp);
+
+/* tree_vats.c */
+int vat_subcluster(struct view *v, uint64_t id, uint64_t *numberp);
+int vat_code(struct view *v, uint64_t id, uint64_t *numberp);
+int vat_root(struct view *v, uint64_t id, uint64_t *numberp);
+int vat_has_reason(struct view *v, uint64_t id);
+int vat_has_parameters(struct view *v, uint64_t id);
+int vat_has_deaths(struct view *v, uint64_t id);
+int vat_has_charges(struct view *v, uint64_t id);
+int any_deaths(struct view *v, uint64_t id);
+int list_codes(struct view *v, uint64_t id, struct cursor *c);
+int find_code(struct view *v, uint64_t id, const char *name, struct node *outp);
+int code_present(struct view *v, uint64_t id);
+int code_link(struct view *v, uint64_t id, char buf[NODE_LINK_MAX]);
+int code_has_vats(struct view *v, uint64_t id);
+int list_code_vats(struct view *v, uint64_t id, struct cursor *c);
+int find_code_vat(struct view *v, uint64_t id, const char *name, struct node *outp);
+int subcluster_bootstrap(struct view *v, uint64_t id, uint64_t *numberp);
+int subcluster_has_ended(struct view *v, uint64_t id);
+int subcluster_has_io(struct view *v, uint64_t id);
+int list_sub_io(struct view *v, uint64_t id, struct cursor *c);
+int find_sub_io(struct view *v, uint64_t id, const char *name, struct node *outp);
+
 int live_tree_only(struct view *v, uint64_t id);
 
 #endif

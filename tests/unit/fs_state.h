@@ -356,6 +356,8 @@ static inline void write_noise(const char *dir, struct rng *rng)
 		memcpy(key + 16, words + 2, 16);
 		if ((t == T_GC || t == T_HOLD) && rng_below(rng, 3))
 			key_len = key_u64_u8_u64(key, words[0], (uint8_t)rng_below(rng, 8), words[1]);
+		if (t == T_CODE && rng_below(rng, 3))
+			key_len = 32;
 		/* Sizes of true rows half of the time, else any. */
 		static const size_t sizes[] = {
 			8, 16, 24, 32, 48, 56, 64, sizeof(struct row_vat), sizeof(struct row_subcluster),

@@ -411,7 +411,7 @@ static void test_tools(void **state)
 	struct fixture *f = *state;
 
 	need_mount();
-	shell_says(f, "ls", "holds\nobjects\npromises\nrunqueue\nservices\nsnapshot\nstatus\nsubclusters\nvats\nversion\n");
+	shell_says(f, "ls | grep -xE '(objects|promises|runqueue|status|vats)'", "objects\npromises\nrunqueue\nstatus\nvats\n");
 	shell_says(f, "cat vats/v1/name vats/v1/status", "alice\nrunning\n");
 	shell_says(f, "ls objects | wc -l; ls -U vats/v1/clist | wc -l", "1000\n1000\n");
 	shell_says(f, "readlink vats/v1/clist/o+1 subclusters/s1/root", "../../../objects/ko2\n../../objects/ko1\n");
@@ -423,7 +423,8 @@ static void test_tools(void **state)
 	/* Every file can be read, and no link dangles. */
 	shell_says(f, "find . -type f -exec cat {} + >/dev/null", "");
 	shell_says(f, "find -L . -maxdepth 3 -type l", "");
-	shell_says(f, "find . | wc -l; find . -type d | wc -l; find . -type l | wc -l", "3040\n1012\n1002\n");
+	shell_says(f, "find objects -maxdepth 1 | wc -l; find . -type d -name 'ko*' | wc -l; find vats/v1/clist -type l | wc -l",
+		   "1001\n1000\n1000\n");
 	shell_says(f, "cat nothing || echo no", "cat: nothing: No such file or directory\nno\n");
 	shell_says(f, "tail -n 1 vats/v1/clist.txt; tail -c 10 status | wc -c", "o+999  ko1000  reachable\n10\n");
 }
