@@ -203,6 +203,8 @@ int instance_listen_fs(struct instance *i, bool world)
 		return r;
 	if (world)
 		return fchmodat(i->run_fd, FS_SOCKET_NAME, 0666, 0) ? error_origin(errno) : 0;
+	if (i->privileged && fchmodat(i->run_fd, FS_SOCKET_NAME, 0660, 0))	/* of group 0, where there is no other */
+		return error_origin(errno);
 	if (i->privileged)
 		share_with_group(i->run_fd, FS_SOCKET_NAME);
 	return 0;
