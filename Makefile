@@ -51,7 +51,8 @@ CAPSTAND_LIBS := -llmdb -ljansson -lcap -lmd -lpthread -lresolv -lsystemd
 VATD := vatd/vatd.c
 VATD_LIBS := -lcap -lseccomp
 
-FS_TREE := fs/tree.c fs/tree_rows.c fs/text.c fs/view.c fs/render.c fs/render_queue.c fs/render_ref.c fs/render_vat.c fs/render_store.c \
+FS_TREE := fs/tree.c fs/tree_rows.c fs/tree_refs.c fs/text.c fs/view.c fs/work.c fs/render.c fs/render_queue.c fs/render_ref.c \
+	fs/render_holders.c fs/render_waits.c fs/render_gc.c fs/render_vat.c fs/render_store.c \
 	fs/tree_vats.c fs/render_life.c fs/render_usage.c fs/render_code.c fs/render_sub.c \
 	$(LIB_BASE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_READER)
 FS := fs/main.c fs/session.c fs/mount.c fs/look.c fs/access.c fs/charge.c fs/lease.c fs/lock.c lib/loop.c $(FS_TREE) $(LIB_CONFIG)

@@ -12,8 +12,6 @@
 #include "underway.h"
 #include "vat.h"
 
-enum phase { PHASE_QUEUE, PHASE_CALLS, PHASE_DECIDED, PHASE_CLIST, PHASE_GC, PHASE_VATSTORE, PHASE_PARAM, PHASE_END };
-
 static int put_sweep(struct kernel *k, struct vat *v, const struct row_sweep *row)
 {
 	uint8_t key[8];
@@ -24,7 +22,7 @@ static int put_sweep(struct kernel *k, struct vat *v, const struct row_sweep *ro
 
 int sweep_begin(struct kernel *k, struct vat *v, bool terminated)
 {
-	struct row_sweep row = { .phase = terminated ? PHASE_QUEUE : PHASE_DECIDED, .terminated = terminated };
+	struct row_sweep row = { .phase = terminated ? SWEEP_QUEUE : SWEEP_DECIDED, .terminated = terminated };
 
 	/* A further restart before the last sweep ended starts over: what was swept is found clean. */
 	v->sweeping = true;
@@ -220,19 +218,19 @@ static int sweep_phase(struct kernel *k, struct vat *v, struct row_sweep *row, u
 	int r;
 
 	*donep = false;
-	switch ((enum phase)row->phase) {
-	case PHASE_QUEUE:
+	switch ((enum sweep_phase)row->phase) {
+	case SWEEP_QUEUE:
 		return sweep_queue(k, v, &row->cursor, budget, donep);
-	case PHASE_CALLS:
+	case SWEEP_CALLS:
 		return sweep_calls(k, v, &row->cursor, budget, donep);
-	case PHASE_DECIDED:
+	case SWEEP_DECIDED:
 		return sweep_decided(k, v, row->terminated, &row->cursor, budget, donep);
-	case PHASE_CLIST:
+	case SWEEP_CLIST:
 		return sweep_clist(k, v, row->terminated, &row->cursor, budget, donep);
-	case PHASE_GC:
+	case SWEEP_GC:
 		*donep = !row->terminated;
 		return *donep ? 0 : gc_purge(k, endpoint_vat(v->number), budget, donep);
-	case PHASE_VATSTORE:
+	case SWEEP_VATSTORE:
 		*donep = !row->terminated;
 		if (*donep)
 			return 0;
@@ -240,10 +238,10 @@ static int sweep_phase(struct kernel *k, struct vat *v, struct row_sweep *row, u
 		if (r >= 0 && *donep)
 			vat_edit(k, v)->vatstore_bytes = 0;
 		return r < 0 ? error_trace(r) : 0;
-	case PHASE_PARAM:
+	case SWEEP_PARAM:
 		*donep = true;
 		return row->terminated ? sweep_param(k, v) : 0;
-	case PHASE_END:
+	case SWEEP_END:
 		break;
 	}
 	return 0;
@@ -269,7 +267,7 @@ static int sweep_vat(struct kernel *k, struct vat *v, unsigned *budgetp)
 	r = kernel_savepoint(k);
 	if (r < 0)
 		return r;
-	while (budget && row.phase != PHASE_END) {
+	while (budget && row.phase != SWEEP_END) {
 		r = sweep_phase(k, v, &row, &budget, &done);
 		if (r < 0)
 			return r;
@@ -278,7 +276,7 @@ static int sweep_vat(struct kernel *k, struct vat *v, unsigned *budgetp)
 		row.phase++;
 		row.cursor = 0;
 	}
-	if (row.phase == PHASE_END) {
+	if (row.phase == SWEEP_END) {
 		r = store_del(k->store, T_SWEEP, key, 8);
 		v->sweeping = false;
 		live_show(k, v);

@@ -221,9 +221,14 @@ static const char *const hold_names[] = {
 	[HOLD_PIN] = "pin", [HOLD_HOST] = "host",
 };
 
+const char *render_hold_kind(unsigned int kind)
+{
+	return kind < ARRAY_LEN(hold_names) && hold_names[kind] ? hold_names[kind] : "unknown";
+}
+
 void render_hold(struct text *t, const struct render_hold *h, char between)
 {
-	text_str(t, h->kind < ARRAY_LEN(hold_names) && hold_names[h->kind] ? hold_names[h->kind] : "unknown");
+	text_str(t, render_hold_kind(h->kind));
 	text_add(t, &between, 1);
 	if (h->kind == HOLD_ROOT || h->kind == HOLD_RESULT)
 		text_printf(t, "s%llu", (unsigned long long)h->owner);

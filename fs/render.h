@@ -25,12 +25,39 @@ int stats_present(struct view *v, uint64_t id);
 /* render_queue.c */
 int render_runqueue(struct view *v, uint64_t id, struct text *t);
 int render_vat_queue(struct view *v, uint64_t id, struct text *t);
+int render_promise_queue(struct view *v, uint64_t id, struct text *t);
+int render_aside(struct view *v, uint64_t id, struct text *t);		/* of a vat, or with 0 of all */
 /* One "message:" line for each item that waits on a promise. */
 int render_waiting(struct view *v, kref_t promise, struct text *t);
 
 /* render_ref.c: objects and promises; id is the number without the promise bit */
 int render_object(struct view *v, uint64_t id, struct text *t);
+int render_object_kind(struct view *v, uint64_t id, struct text *t);
+int render_object_refcount(struct view *v, uint64_t id, struct text *t);
+int render_object_revoked(struct view *v, uint64_t id, struct text *t);
+int render_object_pinned(struct view *v, uint64_t id, struct text *t);
 int render_promise(struct view *v, uint64_t id, struct text *t);
+int render_promise_state(struct view *v, uint64_t id, struct text *t);
+int render_promise_refcount(struct view *v, uint64_t id, struct text *t);
+int render_promise_pinned(struct view *v, uint64_t id, struct text *t);
+int render_promise_value(struct view *v, uint64_t id, struct text *t);
+
+/* render_holders.c: who holds it, and through what */
+int render_object_holders(struct view *v, uint64_t id, struct text *t);
+int render_promise_holders(struct view *v, uint64_t id, struct text *t);
+
+/* render_waits.c: what a vat has, and what for it is not over, seen from the vat */
+int render_vat_decides(struct view *v, uint64_t id, struct text *t);
+int render_vat_waits(struct view *v, uint64_t id, struct text *t);
+int render_vat_exports(struct view *v, uint64_t id, struct text *t);
+int render_vat_imports(struct view *v, uint64_t id, struct text *t);
+
+/* render_gc.c: what will be collected */
+int render_gc_next(struct view *v, uint64_t id, struct text *t);
+int render_gc_actions(struct view *v, uint64_t id, struct text *t);
+int render_gc_reap(struct view *v, uint64_t id, struct text *t);
+int render_gc_suspects(struct view *v, uint64_t id, struct text *t);
+int render_gc_sweeps(struct view *v, uint64_t id, struct text *t);
 
 /* render_vat.c: one vat */
 int render_vat_name(struct view *v, uint64_t id, struct text *t);
@@ -43,7 +70,6 @@ int render_vat_incarnation(struct view *v, uint64_t id, struct text *t);
 int render_vat_isolation(struct view *v, uint64_t id, struct text *t);
 int render_vat_reason(struct view *v, uint64_t id, struct text *t);
 int render_vat_clist(struct view *v, uint64_t id, struct text *t);
-int render_vat_decides(struct view *v, uint64_t id, struct text *t);
 int render_vat_log(struct view *v, uint64_t id, struct text *t);
 /* A log as a file that only grows: its end, when that was written; where what is still there begins; the text from a place on. */
 int render_log_size(struct view *v, uint64_t id, uint64_t *sizep, uint64_t *mtime_usp);
@@ -111,5 +137,18 @@ void render_capdata(struct text *t, const struct capdata *c);	/* three lines: va
 struct render_hold { uint64_t kref, owner; unsigned int kind; struct row_hold row; };
 bool render_hold_read(const struct scan *s, struct render_hold *out);	/* a row of T_HOLD; false: damaged */
 void render_hold(struct text *t, const struct render_hold *h, char between); /* kind, owner, count, since */
+const char *render_hold_kind(unsigned int kind);
+
+void render_method(struct text *t, const struct capdata *methargs);	/* a cell: which method a message calls */
+void render_age(struct view *v, struct text *t, uint64_t since_us);	/* seconds since then; "-" for 0 */
+
+extern const char *const standing_names[];		/* enum standing */
+const char *ref_form(vref_t vref);			/* root, plain, virtual, durable, promise */
+/* As it counts, its decider standing so; its stored state with STANDING_NONE. */
+const char *promise_state(const struct row_promise *row, enum standing decider);
+bool promise_is_settled(const struct row_promise *row);
+void render_behind(struct text *t, const struct row_promise *row);	/* whose queue holds the message that will decide it */
+/* The value of a settled promise, its own or the one it shares, and the promise's flags. VIEW_E_ABSENT: not settled. */
+int promise_value(struct view *v, kref_t ref, uint32_t *flagsp, struct capdata *valuep);
 
 #endif

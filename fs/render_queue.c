@@ -1,49 +1,64 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Queues. Every queued item sits in the queue of the endpoint (or promise) that it waits for; the run queue that
+ * Queues, and what was set aside. Every queued item sits in the queue of the endpoint (or promise) that it waits for; the run queue that
  * people see is the merge of the endpoints' queues by sequence number, made here with one cursor position for each
  * endpoint that has anything queued, so that memory does not follow the length of the queues.
  */
 #include "render.h"
+#include "work.h"
 
 #include "../lib/smallcaps.h"
 
 #define HOLDERS_MAX	100000u		/* endpoints merged; with more, the text is cut long before */
 
-static void method_cell(struct text *t, const struct capdata *methargs)
+/* The first item of a holder's queue that is not shown yet. */
+struct head { uint64_t holder, seq; struct turns turns; };
+
+void render_method(struct text *t, const struct capdata *methargs)
 {
 	_cleanup_free_ char *method = smallcaps_method(methargs->body, methargs->body_len);
 
 	text_cell(t, method, method ? strlen(method) : 0);
 }
 
-/* seq kind target method sender size age */
-static void item_cells(struct view *v, struct text *t, uint64_t seq, const void *val, size_t len)
+/* Seconds since then: the clock can have been set back. */
+void render_age(struct view *v, struct text *t, uint64_t since_us)
+{
+	uint64_t age_ms = v->now_us > since_us ? (v->now_us - since_us) / 1000 : 0;
+
+	if (since_us)
+		text_printf(t, "%llu.%03llu", (unsigned long long)(age_ms / 1000), (unsigned long long)(age_ms % 1000));
+	else
+		text_str(t, "-");
+}
+
+/* seq kind target method sender size age, queue if there is one to name, result */
+static void item_cells(struct view *v, struct text *t, const struct head *at, bool queue_column, const void *val, size_t len)
 {
 	struct capdata methargs;
 	struct row_item row;
+	bool ok = row_item_read(val, len, &row, &methargs), message = ok && row.kind == ITEM_MESSAGE;
 
-	if (!row_item_read(val, len, &row, &methargs)) {
-		text_printf(t, "%llu\tdamaged\t-\t-\t-\t0\t-", (unsigned long long)seq);
-		return;
-	}
-	text_printf(t, "%llu\t%s\t", (unsigned long long)seq, row.kind == ITEM_MESSAGE ? "message" : "notify");
+	if (!ok)
+		row = (struct row_item){ 0 };
+	text_printf(t, "%llu\t%s\t", (unsigned long long)at->seq, message ? "message" : ok ? "notify" : "damaged");
 	render_kref(t, row.target);
 	text_str(t, "\t");
-	if (row.kind == ITEM_MESSAGE)
-		method_cell(t, &methargs);
+	if (message)
+		render_method(t, &methargs);
 	else
 		text_str(t, "-");
 	text_str(t, "\t");
-	render_endpoint(t, row.sender, row.kind == ITEM_MESSAGE ? "host" : "-");
-	/* The clock can have been set back since. */
-	uint64_t age_ms = v->now_us > row.enqueued_us ? (v->now_us - row.enqueued_us) / 1000 : 0;
-
-	text_printf(t, "\t%zu\t%llu.%03llu", row.kind == ITEM_MESSAGE ? methargs.body_len : 0,
-		    (unsigned long long)(age_ms / 1000), (unsigned long long)(age_ms % 1000));
+	render_endpoint(t, row.sender, message ? "host" : "-");
+	text_printf(t, "\t%zu\t", message ? methargs.body_len : 0);
+	render_age(v, t, row.enqueued_us);
+	if (queue_column) {
+		text_str(t, "\t");
+		render_endpoint(t, at->holder, "-");
+	}
+	text_str(t, "\t");
+	render_kref(t, row.result);
 }
-
-struct head { uint64_t holder, seq; };	/* the first item of a holder's queue that is not shown yet */
 
 /* Restore the heap (least seq on top) below `i`. */
 static void sift_down(struct head *heap, size_t n, size_t i)
@@ -80,18 +95,19 @@ static int queue_at(struct view *v, uint64_t holder, uint64_t seq, struct head *
 	if (key_len != sizeof(key))
 		return SCAN_END;
 	memcpy(key, found, sizeof(key));
-	*outp = (struct head){ get_be64(key), get_be64(key + 8) };
+	outp->holder = get_be64(key);
+	outp->seq = get_be64(key + 8);
 	return 0;
 }
 
-/* The heads of all endpoints' queues; malloc'd. */
+/* The heads of all endpoints' queues, in the order of the endpoints; malloc'd. */
 static int collect_heads(struct view *v, struct head **headsp, size_t *np)
 {
 	_cleanup_free_ struct head *heads = NULL;
 	uint64_t holder = (uint64_t)ENDPOINT_VAT << ENDPOINT_SHIFT;
+	struct head h = { .turns.obstacle = "no-vat" };
 	size_t n = 0, size = 0, len;
 	const void *val;
-	struct head h;
 	int r;
 
 	/* Promises, whose top bit is set, come after all endpoints: what waits there is not in the run queue. */
@@ -113,6 +129,42 @@ static int collect_heads(struct view *v, struct head **headsp, size_t *np)
 	return 0;
 }
 
+/* What all vats have to do before their queues, and how these stand. */
+static int work_of_all(struct view *v, struct text *t, struct head *heads, size_t n)
+{
+	struct scan s;
+	uint64_t vat;
+	size_t i = 0;
+	int r = 0;
+
+	scan_begin(&s, v, T_VAT, NULL, 0);
+	while (!t->cut && !(r = scan_next(&s))) {
+		struct work w;
+
+		if (!scan_id(&s, 1, &vat))
+			continue;
+		r = work_look(v, vat, &w);
+		if (!r)
+			r = work_rows(v, t, &w, true);
+		if (r < 0)
+			return r;
+		while (i < n && heads[i].holder < endpoint_vat(vat).bits)
+			i++;
+		if (i < n && heads[i].holder == endpoint_vat(vat).bits)
+			heads[i].turns = w.turns;
+	}
+	return r < 0 ? r : 0;
+}
+
+static void state_cells(struct view *v, struct text *t, struct head *h)
+{
+	/* Services do many things at once. */
+	if (h->holder == ENDPOINT_K.bits)
+		text_str(t, "unanswered\t-");
+	else
+		work_item(v, t, &h->turns, h->seq);
+}
+
 int render_runqueue(struct view *v, uint64_t id, struct text *t)
 {
 	_cleanup_free_ struct head *heap = NULL;
@@ -124,50 +176,82 @@ int render_runqueue(struct view *v, uint64_t id, struct text *t)
 	r = collect_heads(v, &heap, &n);
 	if (r < 0)
 		return r;
+	text_str(t, "seq\tkind\ttarget\tmethod\tsender\tsize\tage\tqueue\tresult\tstate\tbusy\n");
+	r = work_of_all(v, t, heap, n);
+	if (r < 0)
+		return r;
 	for (size_t i = n; i-- > 0; )
 		sift_down(heap, n, i);
-	text_str(t, "seq\tkind\ttarget\tmethod\tsender\tsize\tage\tqueue\n");
 	while (n > 0 && !t->cut) {
-		struct head now = heap[0], next;
+		struct head *now = &heap[0], next = *now;
 
-		r = queue_at(v, now.holder, now.seq, &next, &val, &len);
+		r = queue_at(v, now->holder, now->seq, &next, &val, &len);
 		if (r)
 			return r < 0 ? r : 0;
-		item_cells(v, t, now.seq, val, len);
+		item_cells(v, t, now, true, val, len);
 		text_str(t, "\t");
-		render_endpoint(t, now.holder, "-");
+		state_cells(v, t, now);
 		text_str(t, "\n");
-		r = now.seq == UINT64_MAX ? SCAN_END : queue_at(v, now.holder, now.seq + 1, &next, &val, &len);
+		next = *now;
+		r = now->seq == UINT64_MAX ? SCAN_END : queue_at(v, now->holder, now->seq + 1, &next, &val, &len);
 		if (r < 0)
 			return r;
-		heap[0] = r || next.holder != now.holder ? heap[--n] : next;
+		heap[0] = r || next.holder != now->holder ? heap[--n] : next;
 		sift_down(heap, n, 0);
 	}
 	text_align(t, start);
 	return 0;
 }
 
+/* The rows of one queue; without turns it is one whose items nobody comes to. */
+static int queue_rows(struct view *v, struct text *t, uint64_t holder, struct turns *turns)
+{
+	struct head at = { .holder = holder };
+	struct scan s;
+	int r = 0;
+
+	scan_begin_u64(&s, v, T_QUEUE, holder);
+	while (!t->cut && !(r = scan_next(&s))) {
+		if (!scan_id(&s, 2, &at.seq))
+			continue;
+		item_cells(v, t, &at, false, s.val, s.len);
+		if (turns) {
+			text_str(t, "\t");
+			work_item(v, t, turns, at.seq);
+		}
+		text_str(t, "\n");
+	}
+	return r < 0 ? r : 0;
+}
+
 int render_vat_queue(struct view *v, uint64_t id, struct text *t)
 {
 	size_t start = t->len;
-	struct row_vat row;
-	struct scan s;
-	uint64_t seq;
-	int r;
+	struct work w;
+	int r = work_look(v, id, &w);
 
-	r = view_vat(v, id, &row);
 	if (r)
 		return r;
-	text_str(t, "seq\tkind\ttarget\tmethod\tsender\tsize\tage\n");
-	scan_begin_u64(&s, v, T_QUEUE, endpoint_vat(id).bits);
-	while (!t->cut && !(r = scan_next(&s))) {
-		if (!scan_id(&s, 2, &seq))
-			continue;
-		item_cells(v, t, seq, s.val, s.len);
-		text_str(t, "\n");
-	}
+	text_str(t, "seq\tkind\ttarget\tmethod\tsender\tsize\tage\tresult\tstate\tbusy\n");
+	r = work_rows(v, t, &w, false);
+	if (!r)
+		r = queue_rows(v, t, endpoint_vat(id).bits, &w.turns);
 	text_align(t, start);
-	return r < 0 ? r : 0;
+	return r;
+}
+
+int render_promise_queue(struct view *v, uint64_t id, struct text *t)
+{
+	size_t start = t->len;
+	struct row_promise row;
+	int r = view_promise(v, kp(id), &row);
+
+	if (r)
+		return r;
+	text_str(t, "seq\tkind\ttarget\tmethod\tsender\tsize\tage\tresult\n");
+	r = queue_rows(v, t, kp(id).bits, NULL);
+	text_align(t, start);
+	return r;
 }
 
 int render_waiting(struct view *v, kref_t promise, struct text *t)
@@ -183,7 +267,7 @@ int render_waiting(struct view *v, kref_t promise, struct text *t)
 		if (!scan_id(&s, 2, &seq) || !row_item_read(s.val, s.len, &row, &methargs))
 			continue;
 		text_printf(t, "message: %llu ", (unsigned long long)seq);
-		method_cell(t, &methargs);
+		render_method(t, &methargs);
 		text_str(t, " ");
 		render_endpoint(t, row.sender, "host");
 		text_str(t, " ");
@@ -191,4 +275,45 @@ int render_waiting(struct view *v, kref_t promise, struct text *t)
 		text_str(t, "\n");
 	}
 	return r < 0 ? r : 0;
+}
+
+/* The vat's, or with 0 all that was set aside. Bodies are values. */
+static int aside_rows(struct view *v, struct text *t, uint64_t vat)
+{
+	struct capdata methargs;
+	struct row_aside row;
+	struct scan s;
+	uint64_t seq;
+	int r = 0;
+
+	if (vat)
+		scan_begin_u64(&s, v, T_ASIDE, vat);
+	else
+		scan_begin(&s, v, T_ASIDE, NULL, 0);
+	while (!t->cut && !(r = scan_next(&s))) {
+		if (!scan_id(&s, 2, &seq) || !row_aside_read(s.val, s.len, &row, &methargs))
+			continue;
+		text_printf(t, "v%llu\t%llu\t", (unsigned long long)get_be64(s.key), (unsigned long long)seq);
+		text_time(t, row.time_us);
+		text_str(t, "\t");
+		render_kref(t, row.target);
+		text_str(t, "\t");
+		render_method(t, &methargs);
+		text_printf(t, "\t%zu\t%u\n", methargs.body_len, row.deaths);
+	}
+	return r < 0 ? r : 0;
+}
+
+int render_aside(struct view *v, uint64_t id, struct text *t)
+{
+	size_t start = t->len;
+	struct row_vat row;
+	int r = id ? view_vat(v, id, &row) : 0;
+
+	if (r)
+		return r;
+	text_str(t, "vat\tseq\ttime\ttarget\tmethod\tsize\tdeaths\n");
+	r = aside_rows(v, t, id);
+	text_align(t, start);
+	return r;
 }

@@ -203,26 +203,6 @@ int render_vat_clist(struct view *v, uint64_t id, struct text *t)
 	return r < 0 ? r : 0;
 }
 
-int render_vat_decides(struct view *v, uint64_t id, struct text *t)
-{
-	struct row_vat vat;
-	uint64_t promise;
-	struct scan s;
-	int r;
-
-	r = view_vat(v, id, &vat);
-	if (r)
-		return r;
-	scan_begin_u64(&s, v, T_DECIDED, endpoint_vat(id).bits);
-	while (!t->cut && !(r = scan_next(&s))) {
-		if (!scan_id(&s, 2, &promise))
-			continue;
-		render_kref(t, promise);
-		text_str(t, "\n");
-	}
-	return r < 0 ? r : 0;
-}
-
 /* --- the log ---------------------------------------------------------------------------------------------------- */
 
 /*

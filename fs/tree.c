@@ -33,13 +33,47 @@ static const struct row rows[NODE_N] = {
 	[NODE_RUNQUEUE]		= { NODE_FILE, NODE_ROOT, "runqueue", .render = render_runqueue, .format = FORMAT_TABLE },
 	[NODE_HOLDS]		= { NODE_FILE, NODE_ROOT, "holds", .render = render_holds, .format = FORMAT_TABLE },
 
+	[NODE_ASIDE]		= { NODE_FILE, NODE_ROOT, "aside", .render = render_aside, .format = FORMAT_TABLE },
+
+	[NODE_GC]		= { NODE_DIR, NODE_ROOT, "gc" },
+	[NODE_GC_NEXT]		= { NODE_FILE, NODE_GC, "next", .render = render_gc_next, .format = FORMAT_TABLE },
+	[NODE_GC_ACTIONS]	= { NODE_FILE, NODE_GC, "actions", .render = render_gc_actions, .format = FORMAT_TABLE },
+	[NODE_GC_REAP]		= { NODE_FILE, NODE_GC, "reap", .render = render_gc_reap, .format = FORMAT_TABLE },
+	[NODE_GC_SUSPECTS]	= { NODE_FILE, NODE_GC, "suspects", .render = render_gc_suspects, .format = FORMAT_TABLE },
+	[NODE_GC_SWEEPS]	= { NODE_FILE, NODE_GC, "sweeps", .render = render_gc_sweeps, .format = FORMAT_TABLE },
+
 	[NODE_OBJECTS]		= { NODE_DIR, NODE_ROOT, "objects", .list = list_objects, .find = find_object },
 	[NODE_OBJECT]		= { NODE_DIR, NODE_OBJECTS, NULL, .present = object_present },
 	[NODE_OBJECT_STATUS]	= { NODE_FILE, NODE_OBJECT, "status", .render = render_object, .format = FORMAT_FIELDS },
+	[NODE_OBJECT_OWNER]	= { NODE_LINK, NODE_OBJECT, "owner", .target = object_owner, .link = "../../vats/v" },
+	[NODE_OBJECT_SERVICE]	= { NODE_LINK, NODE_OBJECT, "service", .present = object_service_present, .link_text = object_service },
+	[NODE_OBJECT_KIND]	= { NODE_FILE, NODE_OBJECT, "kind", .render = render_object_kind },
+	[NODE_OBJECT_REFCOUNT]	= { NODE_FILE, NODE_OBJECT, "refcount", .render = render_object_refcount },
+	[NODE_OBJECT_REVOKED]	= { NODE_FILE, NODE_OBJECT, "revoked", .render = render_object_revoked },
+	[NODE_OBJECT_PINNED]	= { NODE_FILE, NODE_OBJECT, "pinned", .render = render_object_pinned },
+	[NODE_OBJECT_IMPORTERS]	= { NODE_DIR, NODE_OBJECT, "importers", .list = list_importers, .find = find_importer,
+				    .present = importers_present },
+	[NODE_IMPORTER]		= { NODE_LINK, NODE_OBJECT_IMPORTERS, NULL, .link = "../../../vats/v" },
+	[NODE_OBJECT_HOLDERS]	= { NODE_FILE, NODE_OBJECT, "holders", .render = render_object_holders, .format = FORMAT_TABLE },
 
 	[NODE_PROMISES]		= { NODE_DIR, NODE_ROOT, "promises", .list = list_promises, .find = find_promise },
 	[NODE_PROMISE]		= { NODE_DIR, NODE_PROMISES, NULL, .present = promise_present },
 	[NODE_PROMISE_STATUS]	= { NODE_FILE, NODE_PROMISE, "status", .render = render_promise, .format = FORMAT_FIELDS },
+	[NODE_PROMISE_STATE]	= { NODE_FILE, NODE_PROMISE, "state", .render = render_promise_state },
+	[NODE_PROMISE_DECIDER]	= { NODE_LINK, NODE_PROMISE, "decider", .target = promise_decider, .link = "../../vats/v" },
+	[NODE_PROMISE_BEHIND]	= { NODE_LINK, NODE_PROMISE, "behind", .present = promise_behind_present, .link_text = promise_behind },
+	[NODE_PROMISE_FORWARDED] = { NODE_LINK, NODE_PROMISE, "forwarded-to", .target = promise_forwarded, .link = "../kp" },
+	[NODE_PROMISE_SHARES]	= { NODE_LINK, NODE_PROMISE, "shares", .target = promise_shares, .link = "../kp" },
+	[NODE_PROMISE_REFCOUNT]	= { NODE_FILE, NODE_PROMISE, "refcount", .render = render_promise_refcount },
+	[NODE_PROMISE_PINNED]	= { NODE_FILE, NODE_PROMISE, "pinned", .render = render_promise_pinned },
+	[NODE_PROMISE_SUBSCRIBERS] = { NODE_DIR, NODE_PROMISE, "subscribers", .list = list_subscribers, .find = find_subscriber,
+				    .present = subscribers_present },
+	[NODE_SUBSCRIBER]	= { NODE_LINK, NODE_PROMISE_SUBSCRIBERS, NULL, .link = "../../../vats/v" },
+	[NODE_PROMISE_VALUE]	= { NODE_FILE, NODE_PROMISE, "value", .render = render_promise_value, .present = promise_has_value,
+				    .format = FORMAT_FIELDS, .class = NODE_VALUES },
+	[NODE_PROMISE_QUEUE]	= { NODE_FILE, NODE_PROMISE, "queue", .render = render_promise_queue,
+				    .present = promise_queue_present, .format = FORMAT_TABLE },
+	[NODE_PROMISE_HOLDERS]	= { NODE_FILE, NODE_PROMISE, "holders", .render = render_promise_holders, .format = FORMAT_TABLE },
 
 	[NODE_VATS_TXT]		= { NODE_FILE, NODE_ROOT, "vats.txt", .render = render_vats, .format = FORMAT_TABLE },
 	[NODE_VATS]		= { NODE_DIR, NODE_ROOT, "vats", .list = list_vats, .find = find_vat },
@@ -73,7 +107,14 @@ static const struct row rows[NODE_N] = {
 				    .class = NODE_BAGGAGE },
 	[NODE_VAT_STATE]	= { NODE_FILE, NODE_VAT, "state", .render = render_vat_state, .format = FORMAT_TABLE,
 				    .class = NODE_BAGGAGE },
-	[NODE_VAT_DECIDES]	= { NODE_FILE, NODE_VAT, "decides", .render = render_vat_decides, .format = FORMAT_LIST },
+	[NODE_VAT_ASIDE]	= { NODE_FILE, NODE_VAT, "aside", .render = render_aside, .present = vat_aside_present,
+				    .format = FORMAT_TABLE },
+	[NODE_VAT_DECIDES]	= { NODE_DIR, NODE_VAT, "decides", .list = list_decides, .find = find_decides },
+	[NODE_DECIDES_PROMISE]	= { NODE_LINK, NODE_VAT_DECIDES, NULL, .link = "../../../promises/kp" },
+	[NODE_VAT_DECIDES_TXT]	= { NODE_FILE, NODE_VAT, "decides.txt", .render = render_vat_decides, .format = FORMAT_TABLE },
+	[NODE_VAT_WAITS]	= { NODE_FILE, NODE_VAT, "waits", .render = render_vat_waits, .format = FORMAT_TABLE },
+	[NODE_VAT_EXPORTS]	= { NODE_FILE, NODE_VAT, "exports", .render = render_vat_exports, .format = FORMAT_TABLE },
+	[NODE_VAT_IMPORTS]	= { NODE_FILE, NODE_VAT, "imports", .render = render_vat_imports, .format = FORMAT_TABLE },
 	[NODE_VAT_LOG]		= { NODE_FILE, NODE_VAT, "log", .render = render_vat_log, .format = FORMAT_LOG, .class = NODE_LOGS },
 	[NODE_CLIST_OBJECT]	= { NODE_LINK, NODE_VAT_CLIST, NULL, .link = "../../../objects/ko" },
 	[NODE_CLIST_PROMISE]	= { NODE_LINK, NODE_VAT_CLIST, NULL, .link = "../../../promises/kp" },
@@ -130,10 +171,12 @@ uint64_t node_ino(struct node n)
 	return (uint64_t)n.kind << 56 | (uint64_t)n.snapshot << NODE_ID_BITS | n.id;
 }
 
-/* Fixed names directly under the root have no number. */
+/* What stands at a fixed place from the root on has no number. */
 static bool has_id(enum node_kind k)
 {
-	return rows[k].parent != NODE_ROOT;
+	while (k != NODE_ROOT && rows[k].name && !rows[k].target)
+		k = rows[k].parent;
+	return k != NODE_ROOT;
 }
 
 bool node_from_ino(uint64_t ino, struct node *outp)

@@ -73,6 +73,27 @@ int subcluster_has_io(struct view *v, uint64_t id);
 int list_sub_io(struct view *v, uint64_t id, struct cursor *c);
 int find_sub_io(struct view *v, uint64_t id, const char *name, struct node *outp);
 
+/* tree_refs.c */
+int list_importers(struct view *v, uint64_t id, struct cursor *c);
+int find_importer(struct view *v, uint64_t id, const char *name, struct node *outp);
+int importers_present(struct view *v, uint64_t id);
+int list_subscribers(struct view *v, uint64_t id, struct cursor *c);
+int find_subscriber(struct view *v, uint64_t id, const char *name, struct node *outp);
+int subscribers_present(struct view *v, uint64_t id);
+int list_decides(struct view *v, uint64_t id, struct cursor *c);
+int find_decides(struct view *v, uint64_t id, const char *name, struct node *outp);
+int object_owner(struct view *v, uint64_t id, uint64_t *numberp);
+int object_service(struct view *v, uint64_t id, char buf[NODE_LINK_MAX]);
+int object_service_present(struct view *v, uint64_t id);
+int promise_decider(struct view *v, uint64_t id, uint64_t *numberp);
+int promise_forwarded(struct view *v, uint64_t id, uint64_t *numberp);
+int promise_shares(struct view *v, uint64_t id, uint64_t *numberp);
+int promise_behind(struct view *v, uint64_t id, char buf[NODE_LINK_MAX]);
+int promise_behind_present(struct view *v, uint64_t id);
+int promise_has_value(struct view *v, uint64_t id);
+int promise_queue_present(struct view *v, uint64_t id);
+int vat_aside_present(struct view *v, uint64_t id);
+
 int live_tree_only(struct view *v, uint64_t id);
 
 #endif

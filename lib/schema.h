@@ -189,7 +189,11 @@ struct row_item {
 
 enum gc_type { GC_DROP_EXPORT = 1, GC_RETIRE_EXPORT = 2, GC_RETIRE_IMPORT = 3 };
 
-struct row_sweep { uint32_t phase; uint32_t terminated; uint64_t cursor; };
+/* Of the cleaning up after a death, in this order; a restart begins with DECIDED. */
+enum sweep_phase {
+	SWEEP_QUEUE, SWEEP_CALLS, SWEEP_DECIDED, SWEEP_CLIST, SWEEP_GC, SWEEP_VATSTORE, SWEEP_PARAM, SWEEP_END
+};
+struct row_sweep { uint32_t phase; uint32_t terminated; uint64_t cursor; };	/* phase: enum sweep_phase */
 
 /* Counts held for somebody outside the clists; each row counts `count` times (objects: reachable+recognizable). */
 enum hold_kind {

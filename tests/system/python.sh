@@ -69,7 +69,7 @@ test_guestbook() {
 
 	# It ends itself; who waited for the next entry is told.
 	capstan call "@$ROOT" next > "$T/next.out" 2> "$T/next.err" < /dev/null &
-	becomes '^kp' "$RUN/fs/vats/$vat/decides"
+	becomes '^kp' "$RUN/fs/vats/$vat/decides.txt"
 	status 0 capstan call "@$ROOT" close
 	! wait $! || fail "next was answered: $(cat "$T/next.out")"
 	matches 'the book is closed' "$(cat "$T/next.err")"
@@ -88,7 +88,7 @@ test_peers() {
 	# The answer comes by way of a promise of Python's that C has sent on to; it needs a name, a promise of C's.
 	capstan call "@$ROOT" visit '"what a book"' > "$T/visit.out" 2> "$T/visit.err" < /dev/null &
 	visitor=$!
-	becomes '^kp' "$RUN/fs/vats/$(vat_id visitor)/decides"
+	becomes '^kp' "$RUN/fs/vats/$(vat_id visitor)/decides.txt"
 	status 0 capstan call "@$ROOT" nameIs '"Zoe"'
 	wait $visitor || fail "$(cat "$T/visit.err")"
 	equal '"Zoe: what a book"' "$(cat "$T/visit.out")" "what was read"
