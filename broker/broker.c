@@ -160,7 +160,7 @@ int broker_round(struct kernel *k, int wait_ms, bool *overp)
 	r = loop_round(&k->loop, waited);
 	if (r < 0)
 		return r;
-	deadline_advance(k, &k->round_ns, now_monotonic_ns(), waited);
+	deadline_advance(k, &k->round_ns, k->loop.woke_ns, waited);
 	process_lease_expire();
 	r = step(k, &k->more);
 	if (r >= 0 && k->round_ns - k->checked_ns >= TICK_MS * UINT64_C(1000000)) {

@@ -74,7 +74,7 @@ struct live *live_free(struct live *l)
 
 static uint64_t now_us(const struct kernel *k)
 {
-	return k->round_ns / 1000 + (uint64_t)k->live->offset_us;
+	return k->loop.woke_ns / 1000 + (uint64_t)k->live->offset_us;
 }
 
 /* --- events -------------------------------------------------------------------------------------------------------- */
@@ -115,15 +115,18 @@ static void add_text(struct live_event *e, const void *text, size_t len)
 /* Its name as it stands in the body's JSON, as far as it fits: `#["increment",[…]]`. Of any other body nothing. */
 static void add_method(struct live_event *e, const struct item *i)
 {
+	const uint8_t *name, *end;
 	struct capdata value;
-	size_t n = 3, end;
+	size_t room;
 
-	if (!capdata_read(i->raw, i->len, &value) || value.body_len < n || memcmp(value.body, "#[\"", n))
+	if (!capdata_read(i->raw, i->len, &value) || value.body_len < 3 || memcmp(value.body, "#[\"", 3))
 		return;
-	end = value.body_len < n + LIVE_TEXT ? value.body_len : n + LIVE_TEXT;
-	while (n < end && value.body[n] != '"' && value.body[n] >= ' ')
-		n += value.body[n] == '\\' ? 2 : 1;
-	add_text(e, value.body + 3, (n < end ? n : end) - 3);
+	name = value.body + 3;
+	room = value.body_len - 3 < LIVE_TEXT ? value.body_len - 3 : LIVE_TEXT;
+	end = memchr(name, '"', room);
+	while (end && end > name && end[-1] == '\\')	/* a quote of its own; of a name that ends in a backslash more is shown */
+		end = memchr(end + 1, '"', room - (size_t)(end + 1 - name));
+	add_text(e, name, end ? (size_t)(end - name) : room);
 }
 
 void live_resolved(struct kernel *k, kref_t ref, enum promise_state state, uint32_t flags, kref_t target)
@@ -370,9 +373,7 @@ static void note(struct kernel *k, struct vat *v)
 {
 	struct live *l = k->live;
 
-	if (v->noted_ns)
-		return;
-	v->noted_ns = k->round_ns + LIVE_SAMPLE_MS * UINT64_C(1000000);
+	v->noted_ns = k->loop.woke_ns + LIVE_SAMPLE_MS * UINT64_C(1000000);
 	v->next_noted = NULL;
 	if (l->noted_last)
 		l->noted_last->next_noted = v;
@@ -393,7 +394,8 @@ void live_applied(struct kernel *k, struct vat *v)
 	s->n_messages += v->crank.n_messages;
 	s->busy_us += busy_us(k, v);
 	turn_end(s);
-	note(k, v);
+	if (!v->noted_ns)
+		note(k, v);
 }
 
 void live_abandoned(struct kernel *k, struct vat *v)

@@ -4,8 +4,8 @@
  * a mount and without; a kernel of a test has none, and then every function here does nothing.
  *
  * Invariants: nothing waits for a reader, and no reader causes work. What is said inside a savepoint is forgotten with it; what is
- * said is shown by the commit of its cause (live_commit()) and not before. All times are those of the broker's rounds: a clock
- * read a round, not one an event.
+ * said is shown by the commit of its cause (live_commit()) and not before. All times are those of the broker's rounds (the end
+ * of a wait): the clock is not read for each event.
  */
 #ifndef CAPSTAN_BROKER_LIVE_H
 #define CAPSTAN_BROKER_LIVE_H

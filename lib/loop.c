@@ -13,7 +13,7 @@
 
 int loop_init(struct loop *l)
 {
-	*l = (struct loop){ .epoll_fd = epoll_create1(EPOLL_CLOEXEC) };
+	*l = (struct loop){ .epoll_fd = epoll_create1(EPOLL_CLOEXEC), .woke_ns = now_monotonic_ns() };
 	return l->epoll_fd < 0 ? error_origin(errno) : 0;
 }
 
@@ -79,8 +79,10 @@ int loop_round(struct loop *l, int timeout_ms)
 
 	assert(!l->ready);	/* a handler does not run the loop */
 	n = epoll_wait(l->epoll_fd, events, ROUND_MAX, timeout_ms);
+	r = n < 0 ? errno : 0;
+	l->woke_ns = now_monotonic_ns();
 	if (n < 0)
-		return errno == EINTR ? 0 : error_origin(errno);
+		return r == EINTR ? 0 : error_origin(r);
 	for (int i = 0; i < n; i++)
 		ready[i] = events[i].data.ptr;
 	l->ready = ready;

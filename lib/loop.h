@@ -18,7 +18,13 @@ struct loop_source {
 };
 #define LOOP_SOURCE_INIT(fn) { .fd = -1, .handle = (fn) }
 
-struct loop { int epoll_fd; bool stop; struct loop_source **ready; size_t n_ready, i_ready; };
+struct loop {
+	int epoll_fd;
+	bool stop;
+	struct loop_source **ready;
+	size_t n_ready, i_ready;
+	uint64_t woke_ns;		/* monotonic: the end of the last wait, before any handler */
+};
 int loop_init(struct loop *l);
 void loop_deinit(struct loop *l);
 int loop_add(struct loop *l, struct loop_source *s, int fd, uint32_t events);

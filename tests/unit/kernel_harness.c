@@ -243,7 +243,6 @@ void world_step(void)
 	bool more;
 
 	must(loop_round(&k->loop, 0));
-	k->round_ns = now_monotonic_ns();
 	do
 		must(service_pump(k, &more));
 	while (more);
@@ -345,7 +344,6 @@ static void open_kernel(void)
 	settings_init(&k->settings);
 	must(loop_init(&k->loop));
 	must(live_new(&k->live));
-	k->start_ns = k->round_ns = now_monotonic_ns();
 	k->store = must_open(world->dir, world->kind);
 	must(boot_kernel(k));
 	assert_int_equal(world_check(true), 0);

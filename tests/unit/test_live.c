@@ -24,7 +24,7 @@ static int setup(void **state)
 
 	if (!f || live_new(&f->k.live))
 		return -1;
-	f->k.round_ns = now_monotonic_ns();
+	f->k.loop.woke_ns = now_monotonic_ns();
 	f->page = mmap(NULL, sizeof(*f->page), PROT_READ, MAP_SHARED, f->k.live->fd, 0);
 	*state = f;
 	return f->page == MAP_FAILED;
@@ -173,7 +173,7 @@ static void test_too_many_for_the_ring(void **state)
 
 static void test_without_a_page(void **state)
 {
-	struct kernel k = { .round_ns = 1 };
+	struct kernel k = { .loop.woke_ns = 1 };
 	struct vat v = { .number = 1 };
 
 	(void)state;
@@ -273,15 +273,15 @@ static void test_samples_are_due(void **state)
 {
 	struct fixture *f = *state;
 	struct vat *v[4];
-	uint64_t due = f->k.round_ns + LIVE_SAMPLE_MS * UINT64_C(1000000);
+	uint64_t due = f->k.loop.woke_ns + LIVE_SAMPLE_MS * UINT64_C(1000000);
 
 	for (uint64_t i = 0; i < 4; i++)
 		v[i] = vat_make(f, i + 1);
-	assert_int_equal(live_sample_timeout_ms(&f->k, f->k.round_ns), -1);
+	assert_int_equal(live_sample_timeout_ms(&f->k, f->k.loop.woke_ns), -1);
 	for (int round = 0; round < 3; round++)
 		for (int i = 0; i < 4; i++)
 			live_applied(&f->k, v[i]);
-	assert_int_equal(live_sample_timeout_ms(&f->k, f->k.round_ns), LIVE_SAMPLE_MS);
+	assert_int_equal(live_sample_timeout_ms(&f->k, f->k.loop.woke_ns), LIVE_SAMPLE_MS);
 	assert_null(live_next_sample(&f->k, due - 1));
 	vat_end(f, v[1]);
 	vat_end(f, v[3]);
