@@ -181,6 +181,9 @@ LINK_test_fs := $(FS_TREE) $(filter-out $(LIB_BASE) $(LIB_SCHEMA),$(STORE))
 LIBS_test_fs := -llmdb -ljansson -lm
 LINK_test_fs_mount := $(STORE)
 LIBS_test_fs_mount := -llmdb
+UNIT_TESTS += test_fs_path
+LINK_test_fs_path := fs/path.c $(LINK_test_fs)
+LIBS_test_fs_path := $(LIBS_test_fs)
 $(B)/unit/test_fs_mount: $(B)/bin/capstan-fs
 
 # The vat library, and the edges' half of smallcaps; vats run as processes with the test as their kernel.
