@@ -55,10 +55,10 @@ FS_TREE := fs/tree.c fs/tree_rows.c fs/tree_refs.c fs/text.c fs/view.c fs/work.c
 	fs/render_holders.c fs/render_waits.c fs/render_gc.c fs/render_vat.c fs/render_store.c \
 	fs/tree_vats.c fs/render_life.c fs/render_usage.c fs/render_code.c fs/render_sub.c \
 	$(LIB_BASE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_READER)
-FS := fs/main.c fs/session.c fs/mount.c fs/look.c fs/access.c fs/charge.c fs/lease.c fs/lock.c lib/loop.c $(FS_TREE) $(LIB_CONFIG)
+FS := fs/main.c fs/session.c fs/mount.c fs/serve.c fs/answer.c fs/request.c fs/path.c fs/look.c fs/access.c fs/charge.c fs/lease.c fs/lock.c lib/loop.c $(FS_TREE) $(LIB_CONFIG)
 FS_LIBS := -lfuse3 -llmdb -ljansson -lseccomp -lpthread -lm
 
-CLI := tools/capstan.c tools/client.c tools/fsck.c tools/output.c \
+CLI := tools/capstan.c tools/client.c tools/view.c tools/viewer.c tools/text_json.c tools/fsck.c tools/output.c \
 	$(LIB_BASE) $(LIB_WIRE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_CONFIG) $(LIB_READER) $(LIB_CHECK)
 CLI_LIBS := -llmdb -ljansson
 
@@ -181,9 +181,11 @@ LINK_test_fs := $(FS_TREE) $(filter-out $(LIB_BASE) $(LIB_SCHEMA),$(STORE))
 LIBS_test_fs := -llmdb -ljansson -lm
 LINK_test_fs_mount := $(STORE)
 LIBS_test_fs_mount := -llmdb
-UNIT_TESTS += test_fs_path
+UNIT_TESTS += test_fs_path test_fs_serve
 LINK_test_fs_path := fs/path.c $(LINK_test_fs)
 LIBS_test_fs_path := $(LIBS_test_fs)
+LINK_test_fs_serve := fs/serve.c fs/answer.c fs/request.c fs/path.c fs/access.c fs/charge.c lib/loop.c $(LINK_test_fs)
+LIBS_test_fs_serve := $(LIBS_test_fs) -Wl,--wrap=now_monotonic_ns
 $(B)/unit/test_fs_mount: $(B)/bin/capstan-fs
 
 # The vat library, and the edges' half of smallcaps; vats run as processes with the test as their kernel.

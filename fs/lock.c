@@ -24,7 +24,9 @@ static const int allowed[] = {
 	/* the session; libfuse answers with writev */
 	SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
 	SCMP_SYS(epoll_ctl),
-	/* leases; send() and recv() are the -to and -from calls */
+	/* clients of the socket: to come, and who they are */
+	SCMP_SYS(accept4), SCMP_SYS(getsockopt),
+	/* leases and clients; send() and recv() are the -to and -from calls */
 	SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(poll), SCMP_SYS(ppoll),
 	/* LMDB without its lock file: the meta page, a map that grew, the file's size */
 	SCMP_SYS(pread64), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap),

@@ -3,11 +3,13 @@
 #include "session.h"
 
 #include "mount.h"
+#include "serve.h"
 
 struct session {
 	struct common common;
 	struct loop_source lease;	/* its socket: late answers, and the broker's end */
 	struct mount *mount;		/* NULL: none */
+	struct serve *serve;		/* NULL: none */
 	bool end;			/* unmounted */
 };
 
@@ -39,6 +41,8 @@ int session_new(struct session **sessionp, const struct session_options *options
 		r = loop_add(&s->common.loop, &s->lease, options->lease->fd, EPOLLIN);
 	if (!r && options->fuse_fd >= 0)
 		r = mount_new(&s->mount, &s->common, options->fuse_fd, &s->end);
+	if (!r && options->serve_fd >= 0)
+		r = serve_new(&s->serve, &s->common, options->serve_fd);
 	if (r)
 		return error_trace(r);
 	*sessionp = TAKE_PTR(s);
@@ -49,6 +53,7 @@ struct session *session_free(struct session *s)
 {
 	if (!s)
 		return NULL;
+	serve_free(s->serve);
 	mount_free(s->mount);
 	look_deinit(&s->common.look);
 	charges_deinit(&s->common.charges);
@@ -57,14 +62,24 @@ struct session *session_free(struct session *s)
 	return NULL;
 }
 
+/* Until the first of those who want to be looked after; -1: nobody does. */
+static int timeout_ms(const struct session *s)
+{
+	int look = look_timeout_ms(&s->common.look), clients = s->serve ? serve_timeout_ms(s->serve) : -1;
+
+	return look < 0 || (clients >= 0 && clients < look) ? clients : look;
+}
+
 int session_run(struct session *s)
 {
 	struct look *look = &s->common.look;
 	int r = 0;
 
 	while (!r && !s->end && !look->broker_gone) {
-		r = loop_round(&s->common.loop, look_timeout_ms(look));
+		r = loop_round(&s->common.loop, timeout_ms(s));
 		look_tick(look);
+		if (s->serve)
+			serve_tick(s->serve);
 	}
 	return r;
 }
