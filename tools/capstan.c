@@ -15,6 +15,7 @@
 #include "../lib/config.h"
 #include "../lib/smallcaps.h"
 #include "client.h"
+#include "view.h"
 
 #define DEFAULT_RUN_DIR		"/run/capstan"
 #define DEFAULT_STATE_DIR	"/var/lib/capstan"
@@ -25,13 +26,14 @@ int fsck_main(const char *state_dir, bool json);	/* fsck.c */
 
 enum option {
 	OPT_RUN = 1, OPT_JSON = 2, OPT_NO_HOLD = 4, OPT_TIMEOUT = 8, OPT_FOLLOW = 16, OPT_STATE = 32, OPT_HELP = 64,
-	OPT_VERSION = 128,
+	OPT_VERSION = 128, OPT_LONG = 256, OPT_DEPTH = 512,
 };
 
 struct cli {
 	const char *run_dir, *state_dir;
 	unsigned options;		/* enum option, those given */
 	int timeout_ms;			/* -1: none */
+	uint64_t depth;			/* levels of a tree; UINT64_MAX: all */
 	char **words;			/* command, then operands */
 	size_t n_words;
 	struct client client;
@@ -841,6 +843,39 @@ static int cmd_log(struct cli *cli)
 	}
 }
 
+/* --- the kernel as files ---------------------------------------------------------------------------------- */
+
+static struct view_options view_options(const struct cli *cli)
+{
+	return (struct view_options){
+		.run_dir = cli->run_dir, .json = has(cli, OPT_JSON), .details = has(cli, OPT_LONG), .follow = has(cli, OPT_FOLLOW),
+		.depth = cli->depth,
+	};
+}
+
+static int cmd_ls(struct cli *cli)
+{
+	struct view_options o = view_options(cli);
+
+	return view_ls(&o, cli->n_words > 1 ? cli->words[1] : "");
+}
+
+static int cmd_cat(struct cli *cli)
+{
+	struct view_options o = view_options(cli);
+
+	if (o.follow && cli->n_words > 2)
+		return usage("-f: expected one path");
+	return view_cat(&o, cli->words + 1, cli->n_words - 1);
+}
+
+static int cmd_tree(struct cli *cli)
+{
+	struct view_options o = view_options(cli);
+
+	return view_tree(&o, cli->n_words > 1 ? cli->words[1] : "");
+}
+
 static int cmd_fsck(struct cli *cli)
 {
 	return fsck_main(cli->state_dir, has(cli, OPT_JSON));
@@ -870,6 +905,9 @@ static const struct command commands[] = {
 	{ "gc", "gc", "collect all garbage, and wait for it", 0, 0, 0, cmd_gc },
 	{ "aside", "aside [send ID|drop ID]", "messages that killed their vat: list, send anew, drop", 0, 2, 0, cmd_aside },
 	{ "log", "log v1 [-f]", "print what a vat has logged; -f: and go on", 1, 1, OPT_FOLLOW, cmd_log },
+	{ "ls", "ls [-l] [PATH]", "list a directory of the kernel's state", 0, 1, OPT_LONG, cmd_ls },
+	{ "cat", "cat [-f] PATH...", "print files of the kernel's state; -f: a log, and go on", 1, SIZE_MAX, OPT_FOLLOW, cmd_cat },
+	{ "tree", "tree [-L DEPTH] [PATH]", "list a directory and all below it", 0, 1, OPT_DEPTH, cmd_tree },
 	{ "shutdown", "shutdown", "stop the kernel", 0, 0, 0, cmd_shutdown },
 	{ "fsck", "fsck [--state DIR]", "check a stopped kernel's store", 0, 0, OPT_STATE, cmd_fsck },
 };
@@ -878,6 +916,7 @@ static const struct { const char *name; enum option option; bool value; } option
 	{ "--run", OPT_RUN, true },	{ "--json", OPT_JSON, false },	   { "--no-hold", OPT_NO_HOLD, false },
 	{ "--timeout", OPT_TIMEOUT, true }, { "--state", OPT_STATE, true }, { "--help", OPT_HELP, false },
 	{ "--version", OPT_VERSION, false }, { "-f", OPT_FOLLOW, false },  { "-h", OPT_HELP, false },
+	{ "-l", OPT_LONG, false },	{ "-L", OPT_DEPTH, true },
 };
 
 static void print_help(void)
@@ -902,6 +941,17 @@ static int take_timeout(struct cli *cli, const char *value)
 	return OUTPUT_OK;
 }
 
+static int take_depth(struct cli *cli, const char *value)
+{
+	char *end;
+
+	errno = 0;
+	cli->depth = strtoul(value, &end, 10);
+	if (errno || *end || *value < '0' || *value > '9' || cli->depth > INT32_MAX)
+		return usage("-L \"%s\": expected a number of levels", value);
+	return OUTPUT_OK;
+}
+
 static int take_option(struct cli *cli, size_t i, const char *value)
 {
 	cli->options |= options[i].option;
@@ -914,6 +964,8 @@ static int take_option(struct cli *cli, size_t i, const char *value)
 		break;
 	case OPT_TIMEOUT:
 		return take_timeout(cli, value);
+	case OPT_DEPTH:
+		return take_depth(cli, value);
 	default:
 		break;
 	}
@@ -1017,7 +1069,7 @@ static int run(struct cli *cli, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct cli cli = { .run_dir = DEFAULT_RUN_DIR, .state_dir = DEFAULT_STATE_DIR, .timeout_ms = -1,
-			   .client = CLIENT_INIT };
+			   .depth = UINT64_MAX, .client = CLIENT_INIT };
 	int r;
 
 	log_init("capstan");

@@ -46,8 +46,7 @@ int output_no_memory(void)
 
 void output_json(const json_t *json)
 {
-	/* ASCII only: JSON leaves U+0080 to U+009F as they are, and terminals obey them. */
-	json_dumpf(json, stdout, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
+	json_dumpf(json, stdout, OUTPUT_JSON_FLAGS);
 	putchar('\n');
 }
 

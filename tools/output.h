@@ -22,6 +22,9 @@ enum exit_status {
 int output_error(enum exit_status status, const char *code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int output_no_memory(void);
 
+/* ASCII only: JSON leaves U+0080 to U+009F as they are, and terminals obey them. 0.004 is not 0.0040000000000000001. */
+#define OUTPUT_JSON_FLAGS	(JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15))
+
 /* One line to stdout. */
 void output_json(const json_t *json);
 void output_text(const char *text, size_t len);			/* escaped, with a newline */

@@ -410,6 +410,15 @@ static void test_usage(void **state)
 		{ { "aside", "drop", "-1" }, "option" },
 		{ { "ping", "v01" }, "v01" },
 		{ { "log", "1" }, "v1" },
+		{ { "ls", "a", "b" }, "ls [-l] [PATH]" },
+		{ { "ls", "-f" }, "-f" },
+		{ { "cat" }, "cat [-f] PATH..." },
+		{ { "cat", "-l", "status" }, "-l" },
+		{ { "cat", "-f", "a", "b" }, "one path" },
+		{ { "tree", "-L" }, "-L" },
+		{ { "tree", "-L", "x" }, "a number of levels" },
+		{ { "tree", "-L", "-1" }, "a number of levels" },
+		{ { "tree", "a", "b" }, "tree [-L DEPTH] [PATH]" },
 		{ { "fsck", "now" }, "fsck [--state DIR]" },
 	};
 
