@@ -232,6 +232,29 @@ test_confined() {
 	matches '^[1-9]' "$(awk '/^Uid:/ { print $2 }' "/proc/$pid/status")" "its user"
 }
 
+# Its command line is capstand's business; what is wrong with one is said all the same, and the page has every option.
+test_command_line() {
+	local option
+	status 0 "$BIN/capstan-fs" --help
+	for option in $(grep -o -- '--[a-z-]*' <<< "$OUT" | sort -u); do
+		grep -qF "Fl \\-${option#--}" "$SOURCE/docs/capstan-fs.8" || fail "capstan-fs(8) does not have $option"
+	done
+	wrong() {
+		local words=$1
+		shift
+		status 2 "$BIN/capstan-fs" "$@"
+		matches "$words" "$ERR" "$*"
+	}
+	wrong 'needed are --data-fd' --data-fd 4 --lease-fd 5 --page-fd 6
+	wrong 'a descriptor number from 3 is expected, not .2' --fuse-fd 2
+	wrong 'not .logs,.' --hide logs,
+	wrong 'not .secrets' --hide secrets
+	wrong 'a user number is expected' --uid 4294967295
+	wrong 'two user numbers' --uid-block 7
+	wrong 'two user numbers' --uid-block 7-6
+	wrong 'two user numbers' --uid-block 00000000000000000007-8
+}
+
 # The configuration's "mount": modes of the files and of the socket.
 test_config() {
 	local vat uid

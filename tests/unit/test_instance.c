@@ -99,6 +99,34 @@ static void what_is_made(void **state)
 	assert_int_equal(look(f, "run/capstand.pid").st_mode, S_IFREG | 0644);
 }
 
+/* The socket of capstan-fs: for whom the files are, too. */
+static void the_socket_of_the_mount(void **state)
+{
+	struct fixture *f = *state;
+	const bool root = geteuid() == 0;
+	struct group *group = getgrnam("capstan");
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char path[128];
+
+	assert_int_equal(open_all(&f->i, f->state, f->run), 0);
+	assert_true(is_missing(f, "run/fs.sock"));
+	snprintf(path, sizeof(path), "%s/fs.sock", f->run);
+	assert_int_equal(mknod(path, S_IFSOCK | 0666, 0), 0);	/* a dead one's */
+	assert_int_equal(instance_listen_fs(&f->i, false), 0);
+	assert_int_equal(look(f, "run/fs.sock").st_mode, S_IFSOCK | (root ? 0660 : 0600));
+	if (root)
+		assert_int_equal(look(f, "run/fs.sock").st_gid, group ? group->gr_gid : 0);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	close(fd);
+	instance_deinit(&f->i);
+	assert_true(is_missing(f, "run/fs.sock"));
+	assert_int_equal(open_all(&f->i, f->state, f->run), 0);
+	assert_int_equal(instance_listen_fs(&f->i, true), 0);
+	assert_int_equal(look(f, "run/fs.sock").st_mode, S_IFSOCK | 0666);
+}
+
 /* A second one is refused on either folder, and disturbs nothing. */
 static void one_at_a_time(void **state)
 {
@@ -220,7 +248,7 @@ static void a_damaged_record_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(what_is_made), T(one_at_a_time), T(the_uid_block_stays), T(a_stop_cleans_up),
+		T(what_is_made), T(the_socket_of_the_mount), T(one_at_a_time), T(the_uid_block_stays), T(a_stop_cleans_up),
 		T(a_dead_socket_is_replaced), T(odd_folders_are_refused), T(a_damaged_record_is_refused),
 	};
 
