@@ -174,7 +174,9 @@ LINK_test_lease := broker/lease.c broker/live.c lib/loop.c lib/schema.c $(LIB_BA
 
 # The mount: its texts without FUSE; then the real thing (root and /dev/fuse, else skipped).
 UNIT_TESTS += test_fs test_fs_mount
-UNIT_TESTS += test_fs_vats
+UNIT_TESTS += test_fs_vats test_fs_refs
+LINK_test_fs_refs = $(LINK_test_fs)
+LIBS_test_fs_refs := -llmdb -ljansson -lm
 LINK_test_fs_vats = $(LINK_test_fs)
 LIBS_test_fs_vats := -llmdb -ljansson -lm
 LINK_test_fs := $(FS_TREE) $(filter-out $(LIB_BASE) $(LIB_SCHEMA),$(STORE))

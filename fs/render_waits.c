@@ -278,6 +278,30 @@ static int call_rows(struct waits *w, uint64_t n_calls)
 	return r < 0 ? r : 0;
 }
 
+/* kref: what the message in flight is for. */
+static int delivery_row(struct waits *w, const struct work *work)
+{
+	struct capdata methargs;
+	struct row_item row;
+	const void *val;
+	uint8_t key[16];
+	size_t len;
+	int r = view_get(w->v, T_QUEUE, key, key_u64_u64(key, w->e.bits, work->live.seq), &val, &len);
+	bool item = !r && row_item_read(val, len, &row, &methargs), message = item && row.kind == ITEM_MESSAGE;
+
+	text_str(w->t, "delivery\t-\t");
+	render_kref(w->t, item ? row.target : 0);
+	text_str(w->t, "\tin-flight\t-\t-\t-\t-\t");
+	if (message)
+		render_method(w->t, &methargs);
+	else
+		text_str(w->t, work_name(work->live.work));
+	text_str(w->t, "\t");
+	render_age(w->v, w->t, work->live.since_us);
+	text_str(w->t, "\n");
+	return r < 0 ? r : 0;
+}
+
 int render_vat_waits(struct view *v, uint64_t id, struct text *t)
 {
 	struct waits w = { .v = v, .t = t, .e = endpoint_vat(id) };
@@ -290,12 +314,10 @@ int render_vat_waits(struct view *v, uint64_t id, struct text *t)
 	text_str(t, "kind\teref\tkref\tstate\tlast\tdecider\tdecider-state\tbehind\tmethod\tage\n");
 	if (work.turns.obstacle)
 		text_printf(t, "vat\t-\t-\t%s\t-\t-\t-\t-\t-\t-\n", work.turns.obstacle);
-	if (work.live.work) {
-		text_printf(t, "delivery\t-\t-\tin-flight\t-\t-\t-\t-\t%s\t", work_name(work.live.work));
-		render_age(v, t, work.live.since_us);
-		text_str(t, "\n");
-	}
-	r = promise_rows(&w);
+	if (work.live.work)
+		r = delivery_row(&w, &work);
+	if (!r)
+		r = promise_rows(&w);
 	if (!r)
 		r = call_rows(&w, work.row.n_calls);
 	text_align(t, start);
