@@ -370,7 +370,19 @@ static void fs_command(const struct spawner_config *c, const int *fds, struct fs
 	}
 }
 
-static const char *check_mount(struct spawner *s, const int *fds)
+static const char *check_watch(int fd)
+{
+	char path[64], target[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, target, sizeof(target));
+	if (n < 0 || (size_t)n != strlen("anon_inode:[eventfd]") || memcmp(target, "anon_inode:[eventfd]", (size_t)n))
+		return "what is to tell of events is not an eventfd";
+	return NULL;
+}
+
+static const char *check_mount(struct spawner *s, const int *fds, size_t n_fds)
 {
 	if (s->phase != SPAWNER_RUNNING)
 		return "the kernel is stopping";
@@ -382,6 +394,8 @@ static const char *check_mount(struct spawner *s, const int *fds)
 		return "data.mdb is not a regular file open for reading only";
 	if (check_channel(fds[1]))
 		return "the lease socket is not a Unix seqpacket socket";
+	if (n_fds > 3 && check_watch(fds[3]))
+		return check_watch(fds[3]);
 	return check_page(fds[2]);
 }
 
@@ -404,7 +418,7 @@ static int handle_mount(struct spawner *s, const struct spawn_request *rq, int *
 {
 	int given[FS_N_FDS] = { [FS_DATA] = fds[0], [FS_LEASE] = fds[1], [FS_PAGE] = fds[2],
 				[FS_WATCH] = n_fds > 3 ? fds[3] : -1, [FS_SERVE] = s->config->fs_listen_fd, [FS_FUSE] = -1 };
-	const char *error = check_mount(s, fds);
+	const char *error = check_mount(s, fds, n_fds);
 	struct spawn_event ev = { .kind = SPAWN_MOUNTED };
 	_cleanup_close_ int fuse_fd = -1;
 	struct stage_report report;

@@ -273,8 +273,10 @@ test_config() {
 	equal "444 400" "$(stat -c %a "$vat/status" "$vat/log" | paste -sd ' ')" "what is hidden"
 	status 1 setpriv --reuid 65534 --regid 65534 --clear-groups cat "$vat/log"
 	status 0 cat "$vat/log"
-	uid=$(< "$vat/uid")
-	! setpriv --reuid "$uid" --regid "$uid" --clear-groups cat "$RUN/fs/status" 2> /dev/null || fail "a vat's user reads the mount"
+	for uid in "$(< "$vat/uid")" $((0x70000000)) $((0x7ffdffff)); do	# this vat's; those of other instances
+		! setpriv --reuid "$uid" --regid "$uid" --clear-groups cat "$RUN/fs/status" 2> /dev/null || fail "a vat's user reads the mount"
+	done
+	status 0 setpriv --reuid $((0x7ffe0000)) --regid 1 --clear-groups cat "$RUN/fs/status"
 	kernel_stop
 	echo '{"mount": {"hide": ["secrets"]}}' > "$T/config.json"
 	status 1 "$BIN/capstand" --state "$STATE" --run "$RUN" --config "$T/config.json"

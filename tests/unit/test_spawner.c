@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sched.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -832,7 +833,7 @@ static void mount_starts_capstan_fs(void **state)
 static void no_mount_serves_the_socket(void **state)
 {
 	struct fixture *f = *state;
-	int data = data_file(f), pair[2], watch = memfd_create("watch", MFD_CLOEXEC);
+	int data = data_file(f), pair[2], watch = eventfd(0, EFD_CLOEXEC);
 	int page = sealed(-1, "page", F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
 	char text[4096];
 	struct spawn_event ev;
@@ -958,6 +959,13 @@ static void bad_mounts_are_refused(void **state)
 	assert_int_equal(ev.kind, SPAWN_MOUNT_FAILED);
 	assert_non_null(strstr(ev.text, "lease page"));
 	close(pair[0]);
+	new_channel(pair);
+	request(f->fd, &(struct spawn_request){ .op = SPAWN_MOUNT }, (int[]){ data, pair[1], page, loose }, 4);
+	ev = event(f->fd);
+	assert_int_equal(ev.kind, SPAWN_MOUNT_FAILED);
+	assert_non_null(strstr(ev.text, "eventfd"));
+	close(pair[0]);
+	close(pair[1]);
 	assert_false(is_fuse_mount(f));
 	close(data);
 	close(page);
