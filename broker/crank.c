@@ -594,7 +594,7 @@ static int send_all(struct kernel *k, struct vat *v, const struct wire_buf *b)
 	k->stats.n_ahead += c->n_sent - 1;
 	deadline_begin(k, v);
 	r = channel_send(&v->channel, b);
-	live_show(k, v);
+	live_sent(k, v);
 	return r;
 }
 

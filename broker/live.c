@@ -371,10 +371,12 @@ void live_crank(struct kernel *k, struct vat *v)
 	e->ref = v->crank.listed.v[d->listed];
 }
 
-static void note(struct kernel *k, struct vat *v)
+void live_note(struct kernel *k, struct vat *v)
 {
 	struct live *l = k->live;
 
+	if (!l || v->noted_ns)
+		return;
 	v->noted_ns = k->loop.woke_ns + LIVE_SAMPLE_MS * UINT64_C(1000000);
 	v->next_noted = NULL;
 	if (l->noted_last)
@@ -382,6 +384,12 @@ static void note(struct kernel *k, struct vat *v)
 	else
 		l->noted_first = v;
 	l->noted_last = v;
+}
+
+void live_sent(struct kernel *k, struct vat *v)
+{
+	live_show(k, v);
+	live_note(k, v);
 }
 
 void live_applied(struct kernel *k, struct vat *v)
@@ -396,8 +404,6 @@ void live_applied(struct kernel *k, struct vat *v)
 	s->n_messages += v->crank.n_messages;
 	s->busy_us += busy_us(k, v);
 	turn_end(s);
-	if (!v->noted_ns)
-		note(k, v);
 }
 
 void live_abandoned(struct kernel *k, struct vat *v)

@@ -13,7 +13,7 @@
 #include "../lib/live.h"
 #include "kernel.h"
 
-#define LIVE_SAMPLE_MS	100u	/* the memory and the clock of a vat's process are looked at this long after it worked */
+#define LIVE_SAMPLE_MS	100u	/* a vat's process is looked at (memory, processor time) so long after it got work, and as often while it has some */
 #define LIVE_SAMPLES	16u	/* of them in one go: then again after LIVE_PAUSE_MS, so that many vats cost no more than that */
 #define LIVE_PAUSE_MS	10u
 
@@ -54,6 +54,9 @@ void live_commit(struct kernel *k);		/* right after the store's */
 void live_vat_new(struct kernel *k, struct vat *v);
 void live_vat_forget(struct kernel *k, struct vat *v);
 void live_show(struct kernel *k, struct vat *v);
+void live_note(struct kernel *k, struct vat *v);	/* its process is looked at in LIVE_SAMPLE_MS */
+/* It was sent something. */
+void live_sent(struct kernel *k, struct vat *v);
 /* The head of what is in flight: about to be applied, inside the savepoint; applied; not applied, with v->death as the reason. */
 void live_crank(struct kernel *k, struct vat *v);
 void live_applied(struct kernel *k, struct vat *v);

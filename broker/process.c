@@ -251,6 +251,8 @@ static void sample(struct kernel *k, struct vat *v)
 		return;
 	process_cpu_ns(v->row.pid, &cpu);
 	live_sampled(k, v, process_memory(v->row.pid), cpu);
+	if (crank_head(&v->crank))	/* it is at work: what it uses may grow without a word of it */
+		live_note(k, v);
 }
 
 void process_sample(struct kernel *k)

@@ -368,6 +368,41 @@ static uint64_t txnid(struct store *s)
 	return id;
 }
 
+/* A value of 100 KB, replaced this often. */
+static void replace(struct store *s, unsigned n)
+{
+	uint8_t key[8], value[100000];
+
+	while (n--) {
+		memset(value, (int)n, sizeof(value));
+		must_put(s, T_VALUE, key, key_u64(key, 1), value, sizeof(value));
+		assert_int_equal(store_commit(s), 0);
+	}
+}
+
+/* A snapshot that is held keeps pages from being used again; what that costs can be told. */
+static void test_used(void **state)
+{
+	struct store *s = must_open(*state, STORE_OVERLAY);
+	uint64_t before, id;
+	void *hold;
+
+	assert_true(store_used(s) > 0);
+	replace(s, 10);
+	before = store_used(s);
+	replace(s, 40);
+	assert_in_range(store_used(s), before, before + 400000);
+	assert_int_equal(store_snapshot_hold(s, &id, &hold), 0);
+	before = store_used(s);
+	replace(s, 40);
+	assert_true(store_used(s) >= before + 37 * 100000);
+	store_snapshot_drop(s, hold);
+	before = store_used(s);
+	replace(s, 30);
+	assert_int_equal(store_used(s), before);
+	store_free(s);
+}
+
 /* What came and went between two commits, or is again what it was, never reaches the database. */
 static void test_net_difference(void **state)
 {
@@ -760,7 +795,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		dir_test(test_differ),
-		dir_test(test_net_difference),
+		dir_test(test_net_difference), dir_test(test_used),
 		dir_test(test_large_overlay),
 		dir_test(test_large_direct),
 		dir_test(test_second_broker),
