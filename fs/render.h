@@ -27,6 +27,11 @@ int render_runqueue(struct view *v, uint64_t id, struct text *t);
 int render_vat_queue(struct view *v, uint64_t id, struct text *t);
 int render_promise_queue(struct view *v, uint64_t id, struct text *t);
 int render_aside(struct view *v, uint64_t id, struct text *t);		/* of a vat, or with 0 of all */
+/* The same messages by their numbers, and what they say. */
+int render_runqueue_values(struct view *v, uint64_t id, struct text *t);	/* those that wait on promises too */
+int render_vat_queue_values(struct view *v, uint64_t id, struct text *t);
+int render_promise_queue_values(struct view *v, uint64_t id, struct text *t);
+int render_aside_values(struct view *v, uint64_t id, struct text *t);
 /* One "message:" line for each item that waits on a promise. */
 int render_waiting(struct view *v, kref_t promise, struct text *t);
 

@@ -317,3 +317,103 @@ int render_aside(struct view *v, uint64_t id, struct text *t)
 	text_align(t, start);
 	return r;
 }
+
+/* --- what messages say --------------------------------------------------------------------------------------------- */
+
+static bool item_value(const struct scan *s, struct capdata *value)
+{
+	struct row_item row;
+
+	return row_item_read(s->val, s->len, &row, value) && row.kind == ITEM_MESSAGE;
+}
+
+static bool aside_value(const struct scan *s, struct capdata *value)
+{
+	struct row_aside row;
+
+	return row_aside_read(s->val, s->len, &row, value);
+}
+
+static void value_cells(struct text *t, const struct capdata *value)
+{
+	if (!value->n_slots)
+		text_str(t, "-");
+	for (size_t i = 0; i < value->n_slots && !t->cut; i++) {
+		text_str(t, i ? "," : "");
+		render_kref(t, capdata_slot(value, i));
+	}
+	text_str(t, "\t");
+	text_cell(t, value->body, value->body_len);
+	text_str(t, "\t");
+	render_body(t, value);
+	text_str(t, "\n");
+}
+
+/* Of the holder, or with 0 of all. */
+static int value_rows(struct view *v, struct text *t, enum table table, uint64_t holder)
+{
+	bool (*read)(const struct scan *s, struct capdata *value) = table == T_QUEUE ? item_value : aside_value;
+	struct capdata value;
+	struct scan s;
+	uint64_t seq;
+	int r = 0;
+
+	scan_begin(&s, v, table, NULL, 0);
+	if (holder)
+		scan_begin_u64(&s, v, table, holder);
+	while (!t->cut && !(r = scan_next(&s))) {
+		if (!scan_id(&s, 2, &seq) || !read(&s, &value))
+			continue;
+		holder = get_be64(s.key);
+		if (table == T_ASIDE)
+			text_printf(t, "v%llu", (unsigned long long)holder);
+		else if (holder & REF_PROMISE)
+			render_kref(t, holder);
+		else
+			render_endpoint(t, holder, "-");
+		text_printf(t, "\t%llu\t", (unsigned long long)seq);
+		value_cells(t, &value);
+	}
+	return r < 0 ? r : 0;
+}
+
+static int values(struct view *v, struct text *t, enum table table, uint64_t holder)
+{
+	size_t start = t->len;
+	int r;
+
+	text_str(t, table == T_QUEUE ? "queue\tseq\tslots\tbody\tvalue\n" : "vat\tseq\tslots\tbody\tvalue\n");
+	r = value_rows(v, t, table, holder);
+	text_align(t, start);
+	return r;
+}
+
+int render_runqueue_values(struct view *v, uint64_t id, struct text *t)
+{
+	(void)id;
+	return values(v, t, T_QUEUE, 0);
+}
+
+int render_vat_queue_values(struct view *v, uint64_t id, struct text *t)
+{
+	struct row_vat row;
+	int r = view_vat(v, id, &row);
+
+	return r ? r : values(v, t, T_QUEUE, endpoint_vat(id).bits);
+}
+
+int render_promise_queue_values(struct view *v, uint64_t id, struct text *t)
+{
+	struct row_promise row;
+	int r = view_promise(v, kp(id), &row);
+
+	return r ? r : values(v, t, T_QUEUE, kp(id).bits);
+}
+
+int render_aside_values(struct view *v, uint64_t id, struct text *t)
+{
+	struct row_vat row;
+	int r = id ? view_vat(v, id, &row) : 0;
+
+	return r ? r : values(v, t, T_ASIDE, id);
+}

@@ -182,6 +182,9 @@ int render_object(struct view *v, uint64_t id, struct text *t)
 	else if ((r = clist_side(v, t, "owner", (endpoint_t){ row.owner }, ref)))
 		return r;
 	text_printf(t, "owner-state: %s\n", standing_names[standing]);
+	if (endpoint_is_vat((endpoint_t){ row.owner }))
+		text_printf(t, "owner-incarnation: %u\nsurvives: %s\n", row.owner_incarnation,
+			    row.flags & OBJECT_F_SURVIVES ? "yes" : "no");
 	r = kind_lines(v, t, ref, &row);
 	if (r)
 		return r;
@@ -330,6 +333,8 @@ static int promise_head(struct view *v, struct text *t, kref_t ref, const struct
 		return r;
 	if (standing != STANDING_NONE)
 		text_printf(t, "decider-state: %s\n", standing_names[standing]);
+	if (endpoint_is_vat((endpoint_t){ row->decider }))
+		text_printf(t, "decider-incarnation: %u\n", row->decider_incarnation);
 	text_printf(t, "refcount: %llu\n", (unsigned long long)row->n_refs);
 	link_line(t, row);
 	return 0;

@@ -10,7 +10,7 @@
 /* The second number of a pair as a link's name; ABSENT: it is none of `kind`. */
 static int pair_name(struct view *v, enum node_kind kind, uint64_t bits, uint64_t *numberp, char name[REF_TEXT_MAX])
 {
-	bool promise = kind == NODE_DECIDES_PROMISE;
+	bool promise = kind == NODE_DECIDES_PROMISE || kind == NODE_SOURCE;
 
 	if (promise ? !(bits & REF_PROMISE) : !endpoint_is_vat((endpoint_t){ bits }))
 		return VIEW_E_ABSENT;
@@ -132,6 +132,93 @@ int find_decides(struct view *v, uint64_t id, const char *name, struct node *out
 	return find_pair(v, T_DECIDED, endpoint_vat(id).bits, NODE_DECIDES_PROMISE, ref.bits, outp);
 }
 
+int list_sources(struct view *v, uint64_t id, struct cursor *c)
+{
+	return list_pairs(v, c, T_FORWARD, kp(id).bits, NODE_SOURCE);
+}
+
+int find_source(struct view *v, uint64_t id, const char *name, struct node *outp)
+{
+	kref_t ref;
+
+	if (!kref_parse(name, strlen(name), &ref))
+		return VIEW_E_ABSENT;
+	return find_pair(v, T_FORWARD, kp(id).bits, NODE_SOURCE, ref.bits, outp);
+}
+
+int sources_present(struct view *v, uint64_t id)
+{
+	return any_pair(v, T_FORWARD, kp(id).bits, NODE_SOURCE);
+}
+
+/* --- the references in a promise's value ------------------------------------------------------------------------------- */
+
+static bool slot_node(uint64_t bits, struct node *outp)
+{
+	kref_t ref = { bits };
+
+	*outp = (struct node){ kref_is_promise(ref) ? NODE_SLOT_PROMISE : NODE_SLOT_OBJECT, 0, kref_number(ref) };
+	return node_id_fits(kref_number(ref));
+}
+
+/* One slot can name the same as an earlier one: names of a directory are different. */
+static size_t first_with(const struct capdata *value, uint64_t bits)
+{
+	size_t i = 0;
+
+	while (i < value->n_slots && capdata_slot(value, i) != bits)
+		i++;
+	return i;
+}
+
+/* The cursor stands on the index of the last that was taken. A settled value does not change. */
+int list_slots(struct view *v, uint64_t id, struct cursor *c)
+{
+	struct capdata value;
+	uint32_t flags;
+	int r = promise_value(v, kp(id), &flags, &value);
+
+	if (r)
+		return r < 0 ? r : 0;
+	for (size_t i = c->key_len ? get_be64(c->key) + 1 : 0; i < value.n_slots; i++) {
+		uint64_t bits = capdata_slot(&value, i);
+		uint8_t key[8];
+		struct scan at = { .key = key, .key_len = key_u64(key, i) };
+		char name[REF_TEXT_MAX];
+		struct node n;
+
+		if (!slot_node(bits, &n) || first_with(&value, bits) != i)
+			continue;
+		if (!cursor_take(c, &at, n.kind, n.id, kref_format((kref_t){ bits }, name)))
+			return 0;
+	}
+	return 0;
+}
+
+int find_slot(struct view *v, uint64_t id, const char *name, struct node *outp)
+{
+	struct capdata value;
+	uint32_t flags;
+	kref_t ref;
+	int r;
+
+	if (!kref_parse(name, strlen(name), &ref))
+		return VIEW_E_ABSENT;
+	r = promise_value(v, kp(id), &flags, &value);
+	if (r < 0)
+		return r;
+	return !r && first_with(&value, ref.bits) < value.n_slots && slot_node(ref.bits, outp) ? 0 : VIEW_E_ABSENT;
+}
+
+int slots_present(struct view *v, uint64_t id)
+{
+	struct capdata value;
+	uint32_t flags;
+	int r = promise_value(v, kp(id), &flags, &value);
+
+	return r < 0 ? r : r || !value.n_slots ? VIEW_E_ABSENT : 0;
+}
+
 /* --- links of one thing ----------------------------------------------------------------------------------------------- */
 
 /* A vat that has a row; the kernel has no folder. */
@@ -226,6 +313,7 @@ static int any_row(struct view *v, enum table table, uint64_t prefix)
 	return r > 0 ? VIEW_E_ABSENT : r;
 }
 
+int vat_queue_present(struct view *v, uint64_t id) { return any_row(v, T_QUEUE, endpoint_vat(id).bits); }
 int promise_queue_present(struct view *v, uint64_t id) { return any_row(v, T_QUEUE, kp(id).bits); }
 int vat_aside_present(struct view *v, uint64_t id) { return any_row(v, T_ASIDE, id); }
 

@@ -91,6 +91,13 @@ int promise_shares(struct view *v, uint64_t id, uint64_t *numberp);
 int promise_behind(struct view *v, uint64_t id, char buf[NODE_LINK_MAX]);
 int promise_behind_present(struct view *v, uint64_t id);
 int promise_has_value(struct view *v, uint64_t id);
+int list_sources(struct view *v, uint64_t id, struct cursor *c);
+int find_source(struct view *v, uint64_t id, const char *name, struct node *outp);
+int sources_present(struct view *v, uint64_t id);
+int list_slots(struct view *v, uint64_t id, struct cursor *c);
+int find_slot(struct view *v, uint64_t id, const char *name, struct node *outp);
+int slots_present(struct view *v, uint64_t id);
+int vat_queue_present(struct view *v, uint64_t id);
 int promise_queue_present(struct view *v, uint64_t id);
 int vat_aside_present(struct view *v, uint64_t id);
 

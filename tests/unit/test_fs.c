@@ -164,7 +164,7 @@ static void test_listings(void **state)
 	char out[LS_MAX];
 
 	assert_string_equal(ls(f, "/", out),
-			    "status version runqueue holds aside objects/ promises/ gc/ vats.txt vats/ subclusters.txt subclusters/ "
+			    "status version runqueue runqueue.values holds aside aside.values objects/ promises/ gc/ vats.txt vats/ subclusters.txt subclusters/ "
 			    "services.txt services/ code.txt code/ snapshot/");
 	assert_string_equal(ls(f, "objects", out), "ko1/ ko2/ ko3/ ko4/ ko5/");
 	assert_string_equal(ls(f, "promises", out), "kp1/ kp2/ kp3/ kp4/ kp5/ kp6/");
@@ -172,7 +172,7 @@ static void test_listings(void **state)
 	assert_string_equal(ls(f, "vats/v1", out),
 			    "subcluster@ root@ limits name config parameters status uid pid incarnation isolation usage clist/ "
 			    "clist.txt "
-			    "queue vatstore baggage state decides/ log decides.txt waits exports imports");
+			    "queue vatstore baggage state decides/ log decides.txt waits exports imports queue.values");
 	assert_string_equal(ls(f, "vats/v1/clist", out), "o+0@ o+d2.5:1@ p-1@");
 	assert_string_equal(ls(f, "vats/v2/clist", out), "o-1@ p+3@");
 	assert_string_equal(ls(f, "subclusters", out), "s1/ s2/");
@@ -237,15 +237,15 @@ static void test_queues(void **state)
 static void test_objects(void **state)
 {
 	assert_string_equal(cat(*state, "objects/ko1/status"),
-		"owner: v1 o+0 reachable\nowner-state: alive\nkind: root\nrefcount: 1 reachable 1 recognizable\nrevoked: no\n"
+		"owner: v1 o+0 reachable\nowner-state: alive\nowner-incarnation: 1\nsurvives: yes\nkind: root\nrefcount: 1 reachable 1 recognizable\nrevoked: no\n"
 		"importers: 0\npinned: 2\nhold: root s1 1 2023-11-14T22:13:20.000000Z\n"
 		"hold: pin - 2 2023-11-14T22:13:20.000000Z\n");
 	assert_string_equal(cat(*state, "objects/ko2/status"),
-		"owner: v1 o+d2.5:1 reachable\nowner-state: alive\nkind: durable\nrefcount: 1 reachable 2 recognizable\n"
+		"owner: v1 o+d2.5:1 reachable\nowner-state: alive\nowner-incarnation: 2\nsurvives: no\nkind: durable\nrefcount: 1 reachable 2 recognizable\n"
 		"revoked: yes\nimporters: 2\nimporter: v2 o-1 reachable\nimporter: v3 o-7 recognizable\npinned: 0\n");
 	/* G6: owned by an incarnation that is gone. */
 	assert_string_equal(cat(*state, "objects/ko3/status"),
-		"owner: v1\nowner-state: gone\nkind: plain\nrefcount: 0 reachable 1 recognizable\nrevoked: no\n"
+		"owner: v1\nowner-state: gone\nowner-incarnation: 1\nsurvives: no\nkind: plain\nrefcount: 0 reachable 1 recognizable\nrevoked: no\n"
 		"importers: 0\npinned: 0\n");
 	assert_string_equal(cat(*state, "objects/ko4/status"),
 		"owner: k\nowner-state: kernel\nkind: service\nservice: console\nrefcount: 1 reachable 1 recognizable\n"
@@ -258,7 +258,7 @@ static void test_objects(void **state)
 static void test_promises(void **state)
 {
 	assert_string_equal(cat(*state, "promises/kp1/status"),
-		"state: unresolved\ndecider: v2 p+3 reachable\ndecider-state: suspended\nrefcount: 2\nsubscribers: 1\n"
+		"state: unresolved\ndecider: v2 p+3 reachable\ndecider-state: suspended\ndecider-incarnation: 1\nrefcount: 2\nsubscribers: 1\n"
 		"subscriber: v1 p-1 reachable\nforwarded-from: kp3\nwaiting: 1\nmessage: 7 later host kp4\npinned: 0\n");
 	assert_string_equal(cat(*state, "promises/kp2/status"),
 		"state: fulfilled\ndecider: none\nrefcount: 1\nsubscribers: 0\nwaiting: 0\npinned: 0\n");
@@ -271,7 +271,7 @@ static void test_promises(void **state)
 		"state: unresolved\ndecider: none\nrefcount: 1\nbehind: v1\nsubscribers: 0\nwaiting: 0\npinned: 0\n");
 	/* P8: the decider is terminated, so the promise counts as rejected before its row is swept. */
 	assert_string_equal(cat(*state, "promises/kp5/status"),
-		"state: rejected\nstored-state: unresolved\ndecider: v3\ndecider-state: terminated\nrefcount: 1\n"
+		"state: rejected\nstored-state: unresolved\ndecider: v3\ndecider-state: terminated\ndecider-incarnation: 1\nrefcount: 1\n"
 		"subscribers: 0\nwaiting: 0\npinned: 0\n");
 	assert_string_equal(cat(*state, "promises/kp6/status"),
 		"state: rejected\nrejected-by: kernel\ndecider: none\nrefcount: 1\nsubscribers: 0\nwaiting: 0\npinned: 0\n");

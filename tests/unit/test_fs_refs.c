@@ -59,10 +59,10 @@ static void write_vats(struct store *s)
 /* ko1 is v1's, ko2 v2's, ko3 was of v1's last incarnation, ko4 is a service, ko5 v4's; whoever holds ko6 is lost. */
 static void write_objects(struct store *s)
 {
-	put_object(s, 1, V1, 2, OBJECT_F_SURVIVES, 9, 10);
+	put_object(s, 1, V1, 2, OBJECT_F_SURVIVES, 11, 12);
 	put_object(s, 2, V2, 1, 0, 0, 0);
 	put_object(s, 3, V1, 1, 0, 0, 1);
-	put_object(s, 4, ENDPOINT_K, 0, OBJECT_F_SURVIVES, 2, 2);
+	put_object(s, 4, ENDPOINT_K, 0, OBJECT_F_SURVIVES, 4, 4);
 	put_object(s, 5, endpoint_vat(4), 1, 0, 0, 1);
 	put_object(s, 6, (endpoint_t){ 0 }, 0, 0, 1, 3);
 	put_clist(s, V1, "o+0", ko(1), CLIST_F_REACHABLE);
@@ -87,7 +87,8 @@ static void write_objects(struct store *s)
 
 /*
  * kp1: v2 decides it; v1 and a caller outside wait, and v3 by way of kp2, which was forwarded to it. kp3: a message in v1's queue
- * will decide it; kp4: one that waits for kp1. kp5 is settled, kp6 shares its value. kp7: v1 decides it.
+ * will decide it; kp4: one that waits for kp1. kp5 is settled, kp6 shares its value, and kp9 ended with an array. kp7: v1
+ * decides it.
  */
 static void write_promises(struct store *s)
 {
@@ -96,11 +97,13 @@ static void write_promises(struct store *s)
 	put_promise(s, 2, (struct row_promise){ .state = PROMISE_FORWARDED, .n_refs = 1, .link = kp(1).bits });
 	put_promise(s, 3, (struct row_promise){ .state = PROMISE_UNRESOLVED, .n_refs = 2, .link = V1.bits });
 	put_promise(s, 4, (struct row_promise){ .state = PROMISE_UNRESOLVED, .n_refs = 2, .link = kp(1).bits });
-	put_promise(s, 5, (struct row_promise){ .state = PROMISE_FULFILLED, .flags = PROMISE_F_REF, .n_refs = 3 });
+	put_promise(s, 5, (struct row_promise){ .state = PROMISE_FULFILLED, .flags = PROMISE_F_REF, .n_refs = 5 });
 	put_promise(s, 6, (struct row_promise){ .state = PROMISE_FULFILLED, .flags = PROMISE_F_REF, .n_refs = 1, .link = kp(5).bits });
 	put_promise(s, 7, (struct row_promise){ .state = PROMISE_UNRESOLVED, .n_refs = 1, .decider = V1.bits,
 		.decider_incarnation = 2 });
 	put_value(s, T_VALUE, kp(5).bits, "#\"$0.Alleged: x\"", (uint64_t[]){ 1 }, 1);
+	put_promise(s, 9, (struct row_promise){ .state = PROMISE_REJECTED, .flags = PROMISE_F_PROMISES, .n_refs = 1 });
+	put_value(s, T_VALUE, kp(9).bits, "#[]", (uint64_t[]){ 1, kp(5).bits, 1, 4, kp(5).bits }, 5);
 	put_clist(s, V1, "p-1", kp(1), CLIST_F_REACHABLE);
 	put_clist(s, V2, "p+3", kp(1), CLIST_F_REACHABLE);
 	put_clist(s, V3, "p-1", kp(2), CLIST_F_REACHABLE);
@@ -176,12 +179,15 @@ static void test_listings(void **state)
 	assert_string_equal(ls(f, "objects/ko4", out), "status service@ kind refcount revoked pinned importers/ holders");
 	assert_string_equal(ls(f, "objects/ko1/importers", out), "v2@ v3@");
 	assert_string_equal(ls(f, "promises/kp1", out),
-			    "status state decider@ refcount pinned subscribers/ queue holders");
+			    "status state decider@ refcount pinned subscribers/ forwarded-from/ queue queue.values holders");
 	assert_string_equal(ls(f, "promises/kp2", out), "status state forwarded-to@ refcount pinned subscribers/ holders");
 	assert_string_equal(ls(f, "promises/kp3", out), "status state behind@ refcount pinned subscribers/ holders");
-	assert_string_equal(ls(f, "promises/kp5", out), "status state refcount pinned value holders");
-	assert_string_equal(ls(f, "promises/kp6", out), "status state shares@ refcount pinned value holders");
+	assert_string_equal(ls(f, "promises/kp5", out), "status state refcount pinned value slots/ holders");
+	assert_string_equal(ls(f, "promises/kp6", out), "status state shares@ refcount pinned value slots/ holders");
 	assert_string_equal(ls(f, "promises/kp1/subscribers", out), "v1@");
+	assert_string_equal(ls(f, "promises/kp1/forwarded-from", out), "kp2@");
+	/* A reference that a value has twice is one. */
+	assert_string_equal(ls(f, "promises/kp9/slots", out), "ko1@ kp5@ ko4@");
 	assert_string_equal(ls(f, "vats/v1/decides", out), "kp7@");
 	assert_string_equal(ls(f, "vats/v3/decides", out), "");
 	assert_string_equal(ls(f, "gc", out), "next actions reap suspects sweeps");
@@ -203,12 +209,17 @@ static void test_links(void **state)
 	assert_string_equal(readlink_of(f, "promises/kp3/behind", buf), "../../vats/v1");
 	assert_string_equal(readlink_of(f, "promises/kp4/behind", buf), "../kp1");
 	assert_string_equal(readlink_of(f, "promises/kp6/shares", buf), "../kp5");
+	assert_string_equal(readlink_of(f, "promises/kp1/forwarded-from/kp2", buf), "../../kp2");
+	assert_string_equal(readlink_of(f, "promises/kp6/slots/ko1", buf), "../../../objects/ko1");
+	assert_string_equal(readlink_of(f, "promises/kp9/slots/kp5", buf), "../../../promises/kp5");
 	assert_string_equal(readlink_of(f, "vats/v1/decides/kp7", buf), "../../../promises/kp7");
 	static const char *const absent[] = {
 		"objects/ko4/owner", "objects/ko2/importers", "objects/ko1/importers/v1", "objects/ko1/importers/v03",
 		"objects/ko1/importers/k", "objects/ko1/service", "promises/kp2/decider", "promises/kp1/behind", "promises/kp1/value",
 		"promises/kp2/queue", "promises/kp3/forwarded-to", "promises/kp5/shares", "promises/kp5/subscribers",
 		"promises/kp1/subscribers/v2", "vats/v1/decides/kp1", "vats/v1/decides/ko1", "vats/v2/aside", "gc/nothing",
+		"promises/kp1/slots", "promises/kp6/slots/ko2", "promises/kp1/forwarded-from/kp3", "promises/kp2/forwarded-from",
+		"vats/v3/queue.values", "promises/kp2/queue.values",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(absent); i++)
@@ -220,7 +231,7 @@ static void test_facts(void **state)
 {
 	assert_string_equal(cat(*state, "objects/ko1/kind"), "root\n");
 	assert_string_equal(cat(*state, "objects/ko4/kind"), "service\n");
-	assert_string_equal(cat(*state, "objects/ko1/refcount"), "9 reachable 10 recognizable\n");
+	assert_string_equal(cat(*state, "objects/ko1/refcount"), "11 reachable 12 recognizable\n");
 	assert_string_equal(cat(*state, "objects/ko1/revoked"), "no\n");
 	assert_string_equal(cat(*state, "objects/ko1/pinned"), "2\n");
 	assert_string_equal(cat(*state, "promises/kp1/state"), "unresolved\n");
@@ -245,15 +256,18 @@ static void test_holders(void **state)
 		"v1      argument    5        1      reachable\n"
 		"v1      target      6        1      reachable\n"
 		"kp5     value       -        1      reachable\n"
+		"kp9     value       -        2      reachable\n"
 		"v3      parameters  -        1      reachable\n");
 	assert_string_equal(cat(*state, "objects/ko2/holders"), "holder  kind  through  count  flags\n");
 	/* A count that no row explains is said to be one. */
 	assert_string_equal(cat(*state, "objects/ko6/holders"),
 		"holder  kind     through  count  flags\n-       unknown  -        3      -\n");
 	assert_string_equal(cat(*state, "objects/ko4/holders"),
-		"holder  kind   through  count  flags\n"
-		"v1      clist  o-3      1      reachable\n"
-		"k       hold   service  1      reachable\n");
+		"holder  kind    through  count  flags\n"
+		"v1      clist   o-3      1      reachable\n"
+		"k       hold    service  1      reachable\n"
+		"k       target  7        1      reachable\n"
+		"kp9     value   -        1      reachable\n");
 	assert_string_equal(cat(*state, "promises/kp1/holders"),
 		"holder  kind     through  count  flags\n"
 		"v1      clist    p-1      1      reachable\n"
@@ -269,6 +283,7 @@ static void test_holders(void **state)
 		"holder  kind    through  count  flags\n"
 		"v1      clist   p-2      1      reachable\n"
 		"v1      notify  9        1      reachable\n"
+		"kp9     value   -        2      reachable\n"
 		"kp6     shares  -        1      reachable\n");
 }
 
@@ -430,6 +445,39 @@ static void test_aside(void **state)
 	assert_string_equal(cat(*state, "vats/v1/aside"), rows);
 }
 
+/* Bodies and references of messages are in files of their own, which can be hidden. */
+static void test_values(void **state)
+{
+	static const char *const hidden[] = {
+		"runqueue.values", "aside.values", "vats/v1/queue.values", "vats/v1/aside.values", "promises/kp1/queue.values",
+		"promises/kp5/value", "promises/kp5/slots",
+	};
+	static const char aside[] =
+		"vat  seq  slots  body                             value\n"
+		"v1   3    -      #[\"ki\\\\u001b\\x20ll\",[\"secret\"]]  [\"ki\\x1b ll\", [\"secret\"]]\n";
+	struct node n;
+
+	assert_string_equal(cat(*state, "runqueue.values"),
+		"queue  seq  slots  body                    value\n"
+		"v1     5    ko1    #[\"first\",[\"$0\",\"$0\"]]  [\"first\", [ko1, ko1]]\n"
+		"v1     6    -      #[\"second\",[]]          [\"second\", []]\n"
+		"v2     4    -      #[\"stuck\",[]]           [\"stuck\", []]\n"
+		"k      7    -      #[\"log\",[]]             [\"log\", []]\n"
+		"kp1    8    -      #[\"later\",[]]           [\"later\", []]\n");
+	assert_string_equal(cat(*state, "promises/kp1/queue.values"),
+		"queue  seq  slots  body           value\n"
+		"kp1    8    -      #[\"later\",[]]  [\"later\", []]\n");
+	assert_string_equal(cat(*state, "vats/v2/queue.values"),
+		"queue  seq  slots  body           value\n"
+		"v2     4    -      #[\"stuck\",[]]  [\"stuck\", []]\n");
+	assert_string_equal(cat(*state, "aside.values"), aside);
+	assert_string_equal(cat(*state, "vats/v1/aside.values"), aside);
+	for (size_t i = 0; i < ARRAY_LEN(hidden); i++) {
+		assert_int_equal(walk(*state, hidden[i], &n), 0);
+		assert_int_equal(node_class(n), NODE_VALUES);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -444,6 +492,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_exports_imports, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gc, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_aside, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_values, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
