@@ -54,6 +54,7 @@ VATD_LIBS := -lcap -lseccomp
 FS_TREE := fs/tree.c fs/tree_rows.c fs/tree_refs.c fs/text.c fs/view.c fs/work.c fs/render.c fs/render_queue.c fs/render_ref.c \
 	fs/render_holders.c fs/render_waits.c fs/render_gc.c fs/render_vat.c fs/render_store.c \
 	fs/tree_vats.c fs/render_life.c fs/render_usage.c fs/render_code.c fs/render_sub.c \
+	fs/vatdata.c fs/vat_kinds.c fs/store_key.c fs/render_library.c \
 	$(LIB_BASE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_READER)
 FS := fs/main.c fs/session.c fs/mount.c fs/serve.c fs/answer.c fs/request.c fs/path.c fs/look.c fs/access.c fs/charge.c fs/lease.c fs/lock.c lib/loop.c $(FS_TREE) $(LIB_CONFIG)
 FS_LIBS := -lfuse3 -llmdb -ljansson -lseccomp -lpthread -lm
@@ -177,6 +178,9 @@ UNIT_TESTS += test_fs test_fs_mount
 UNIT_TESTS += test_fs_vats test_fs_refs
 LINK_test_fs_refs = $(LINK_test_fs)
 LIBS_test_fs_refs := -llmdb -ljansson -lm
+UNIT_TESTS += test_fs_library
+LINK_test_fs_library = $(LINK_test_fs)
+LIBS_test_fs_library := -llmdb -ljansson -lm
 LINK_test_fs_vats = $(LINK_test_fs)
 LIBS_test_fs_vats := -llmdb -ljansson -lm
 LINK_test_fs := $(FS_TREE) $(filter-out $(LIB_BASE) $(LIB_SCHEMA),$(STORE))

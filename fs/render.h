@@ -131,6 +131,22 @@ int render_services(struct view *v, uint64_t id, struct text *t);
 int render_vat_vatstore(struct view *v, uint64_t id, struct text *t);
 int render_vat_baggage(struct view *v, uint64_t id, struct text *t);
 int render_vat_state(struct view *v, uint64_t id, struct text *t);
+/* render_library.c, vat_kinds.c */
+int render_vat_collections(struct view *v, uint64_t id, struct text *t);
+int render_vat_entries(struct view *v, uint64_t id, struct text *t);
+int render_vat_kinds(struct view *v, uint64_t id, struct text *t);
+int render_vat_references(struct view *v, uint64_t id, struct text *t);
+int render_vat_continuations(struct view *v, uint64_t id, struct text *t);
+/* Is there anything to show? VIEW_E_ABSENT. */
+int vat_has_baggage(struct view *v, uint64_t id);
+int vat_has_state(struct view *v, uint64_t id);
+int vat_has_collections(struct view *v, uint64_t id);
+int vat_has_kinds(struct view *v, uint64_t id);
+int vat_has_references(struct view *v, uint64_t id);
+int vat_has_continuations(struct view *v, uint64_t id);
+struct vat_look;
+/* Begin a table of that vat's store, with the vat there; VIEW_E_*. */
+int render_vat_table(struct view *v, uint64_t id, struct text *t, const char *head, struct vat_look *out);
 
 /* Shared by the above. */
 void render_kref(struct text *t, uint64_t bits);	/* "-" for 0 */

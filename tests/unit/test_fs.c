@@ -172,7 +172,7 @@ static void test_listings(void **state)
 	assert_string_equal(ls(f, "vats/v1", out),
 			    "subcluster@ root@ limits name config parameters status uid pid incarnation isolation usage clist/ "
 			    "clist.txt "
-			    "queue vatstore baggage state decides/ log decides.txt waits exports imports queue.values");
+			    "queue vatstore state decides/ log decides.txt waits exports imports queue.values");
 	assert_string_equal(ls(f, "vats/v1/clist", out), "o+0@ o+d2.5:1@ p-1@");
 	assert_string_equal(ls(f, "vats/v2/clist", out), "o-1@ p+3@");
 	assert_string_equal(ls(f, "subclusters", out), "s1/ s2/");
@@ -320,9 +320,8 @@ static void test_vats(void **state)
 		"broken        #[\\nnot a reference\n"
 		"count         5\n"
 		"two\\x20words  {peer: ko2, lost: o-99}\n");
-	assert_string_equal(cat(*state, "vats/v3/baggage"), "key  value\n");
-	assert_string_equal(cat(*state, "vats/v2/state"), "eref  kref  value\no+0   -     {n: 7}\n");
-	assert_string_equal(cat(*state, "vats/v1/state"), "eref      kref  value\no+d2.5:1  ko2   []\n");
+	assert_string_equal(cat(*state, "vats/v2/state"), "eref  kref  kind  value\no+0   -     root  {n: 7}\n");
+	assert_string_equal(cat(*state, "vats/v1/state"), "eref      kref  kind  value\no+d2.5:1  ko2   -     []\n");
 }
 
 #define LINE(n)	"2023-11-14T22:13:20.000000Z 1 info line " n "\n"
