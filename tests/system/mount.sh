@@ -43,7 +43,7 @@ test_vat() {
 	kernel_start
 	launch_counter
 	v=$RUN/fs/vats/$COUNTER_VAT
-	for name in name config status uid pid queue baggage log clist; do
+	for name in name config status uid pid queue log clist; do
 		[[ -e $v/$name ]] || fail "no $name in $v: $(ls "$v")"
 	done
 	equal counter "$(jq -r '.vats | keys[0]' <<< "$LAUNCH")"

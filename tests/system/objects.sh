@@ -21,7 +21,7 @@ ask() {
 	status 0 cap_json call "@$ROOT" "$@"
 	OUT=$(jq -r '.body | ltrimstr("#")' <<< "$OUT")
 }
-stored_bytes() { sed -n 's/^vatstore-bytes[ :]*//p' "$RUN/fs/vats/$VAT/status"; }
+stored_bytes() { sed -n 's/^vatstore-bytes[ :]*//p' "$RUN/fs/vats/$VAT/usage"; }
 
 trove_start() {
 	kernel_start
