@@ -107,8 +107,10 @@ LINK_fuzz_config := lib/config.c lib/util.c
 LIBS_fuzz_config := -ljansson
 LINK_test_control := broker/control.c lib/loop.c lib/util.c
 LIBS_test_control := -ljansson -lpthread
-UNIT_TESTS += test_cli
+UNIT_TESTS += test_cli test_view
 LIBS_test_cli := -ljansson
+LINK_test_view := tools/view.c tools/viewer.c tools/text_json.c tools/output.c $(LIB_JSON) $(LIB_BASE)
+LIBS_test_view := -ljansson -lm -Wl,--wrap=poll
 
 # The store and what reads it.
 STORE := broker/store.c broker/overlay.c broker/space.c $(LIB_SCHEMA) $(LIB_OMAP) $(LIB_BASE)
@@ -192,6 +194,9 @@ LINK_test_fs_path := fs/path.c $(LINK_test_fs)
 LIBS_test_fs_path := $(LIBS_test_fs)
 LINK_test_fs_serve := fs/serve.c fs/answer.c fs/request.c fs/path.c fs/access.c fs/charge.c lib/loop.c $(LINK_test_fs)
 LIBS_test_fs_serve := $(LIBS_test_fs) -Wl,--wrap=now_monotonic_ns
+FUZZERS += fuzz_serve
+LINK_fuzz_serve = fs/serve.c fs/answer.c fs/request.c fs/path.c fs/access.c fs/charge.c lib/loop.c $(filter-out $(LIB_READER),$(FS_TREE))
+LIBS_fuzz_serve := -ljansson -lm
 $(B)/unit/test_fs_mount: $(B)/bin/capstan-fs
 
 # The vat library, and the edges' half of smallcaps; vats run as processes with the test as their kernel.

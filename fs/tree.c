@@ -21,7 +21,7 @@ struct row {
 
 /* Fixed names are listed in the order of this table. */
 static const struct row rows[NODE_N] = {
-	[NODE_ROOT]		= { NODE_DIR, NODE_ROOT, "" },
+	[NODE_ROOT]		= { NODE_DIR, NODE_ROOT, .name = "" },
 	[NODE_STATUS]		= { NODE_FILE, NODE_ROOT, "status", .render = render_status, .format = FORMAT_FIELDS },
 	[NODE_VERSION]		= { NODE_FILE, NODE_ROOT, "version", .render = render_version },
 	[NODE_STATS]		= { NODE_FILE, NODE_ROOT, "stats", .render = render_stats, .present = stats_present,
@@ -39,7 +39,7 @@ static const struct row rows[NODE_N] = {
 				    .class = NODE_VALUES },
 	[NODE_ASIDE]		= { NODE_FILE, NODE_ROOT, "aside", .render = render_aside, .format = FORMAT_TABLE },
 
-	[NODE_GC]		= { NODE_DIR, NODE_ROOT, "gc" },
+	[NODE_GC]		= { NODE_DIR, NODE_ROOT, .name = "gc" },
 	[NODE_GC_NEXT]		= { NODE_FILE, NODE_GC, "next", .render = render_gc_next, .format = FORMAT_TABLE },
 	[NODE_GC_ACTIONS]	= { NODE_FILE, NODE_GC, "actions", .render = render_gc_actions, .format = FORMAT_TABLE },
 	[NODE_GC_REAP]		= { NODE_FILE, NODE_GC, "reap", .render = render_gc_reap, .format = FORMAT_TABLE },

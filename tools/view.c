@@ -288,7 +288,7 @@ int view_tree(const struct view_options *o, const char *path)
 
 /* --- cat --------------------------------------------------------------------------------------------------------- */
 
-/* As it comes. */
+/* As it comes; endless: until the other side ends, which is never its intention. */
 static int copy_body(struct viewer *v, uint64_t left, bool endless)
 {
 	const char *data;
@@ -304,7 +304,7 @@ static int copy_body(struct viewer *v, uint64_t left, bool endless)
 			return OUTPUT_REFUSED;		/* main() says it */
 		left -= endless ? 0 : n;
 	}
-	return left && !endless ? output_error(OUTPUT_NO_BROKER, "CONNECTION_LOST", "capstan-fs went away before it had answered") : OUTPUT_OK;
+	return left ? viewer_lost() : OUTPUT_OK;
 }
 
 /* All of it, malloc'd. */
@@ -322,7 +322,7 @@ static int read_body(struct viewer *v, uint64_t len, char **bodyp)
 		if (r)
 			return r;
 		if (!n)
-			return output_error(OUTPUT_NO_BROKER, "CONNECTION_LOST", "capstan-fs went away before it had answered");
+			return viewer_lost();
 		memcpy(body + at, data, n);
 	}
 	*bodyp = TAKE_PTR(body);

@@ -21,7 +21,7 @@ static int no_answer(void)
 			    "(the kernel's log says more)", VIEWER_WAIT_MS / 1000);
 }
 
-static int lost(void)
+int viewer_lost(void)
 {
 	return output_error(OUTPUT_NO_BROKER, "CONNECTION_LOST", "capstan-fs went away before it had answered");
 }
@@ -64,7 +64,7 @@ static int send_all(int fd, const char *data, size_t len)
 			continue;
 		/* What it said before it closed (too many connections) is worth more than the broken pipe. */
 		if (n < 0)
-			return errno == EPIPE || errno == ECONNRESET ? OUTPUT_OK : errno == EAGAIN ? no_answer() : lost();
+			return errno == EPIPE || errno == ECONNRESET ? OUTPUT_OK : errno == EAGAIN ? no_answer() : viewer_lost();
 		data += n;
 		len -= (size_t)n;
 	}
@@ -118,7 +118,7 @@ int viewer_line(struct viewer *v, json_t **linep)
 		if (r)
 			return r;
 		if (end)
-			return lost();
+			return viewer_lost();
 	}
 	*linep = json_loadb(v->in + v->at, (size_t)(newline - (v->in + v->at)), JSON_REJECT_DUPLICATES, NULL);
 	v->at = (size_t)(newline + 1 - v->in);

@@ -27,5 +27,6 @@ int viewer_ask(struct viewer *v, json_t *request);		/* takes the request */
 int viewer_line(struct viewer *v, json_t **linep);		/* the next line of the answer: an object */
 /* Some of the bytes that come next, at most `max`; borrowed until the next call. patient: wait for as long as it takes. *lenp 0: the end. */
 int viewer_bytes(struct viewer *v, uint64_t max, bool patient, const char **datap, size_t *lenp);
+int viewer_lost(void);						/* the end, where it was not expected: printed */
 
 #endif
