@@ -9,10 +9,15 @@
 
 #include "../lib/smallcaps.h"
 
+/*
+ * A row is a seek in the store and a look into a body, so that a text of queues takes longer than its bytes tell: this is what is
+ * made within a fraction of LEASE_MS, and delays other readers no longer than that.
+ */
+#define QUEUE_TEXT_MAX	(4u << 20)
 #define HOLDERS_MAX	100000u		/* endpoints merged; with more, the text is cut long before */
 
 /* The first item of a holder's queue that is not shown yet. */
-struct head { uint64_t holder, seq; struct turns turns; };
+struct head { uint64_t holder, seq; const void *val; size_t len; struct turns turns; };
 
 void render_method(struct text *t, const struct capdata *methargs)
 {
@@ -32,12 +37,18 @@ void render_age(struct view *v, struct text *t, uint64_t since_us)
 		text_str(t, "-");
 }
 
+static void bound_text(struct text *t)
+{
+	if (t->max > QUEUE_TEXT_MAX)
+		t->max = QUEUE_TEXT_MAX;
+}
+
 /* seq kind target method sender size age, queue if there is one to name, result */
-static void item_cells(struct view *v, struct text *t, const struct head *at, bool queue_column, const void *val, size_t len)
+static void item_cells(struct view *v, struct text *t, const struct head *at, bool queue_column)
 {
 	struct capdata methargs;
 	struct row_item row;
-	bool ok = row_item_read(val, len, &row, &methargs), message = ok && row.kind == ITEM_MESSAGE;
+	bool ok = row_item_read(at->val, at->len, &row, &methargs), message = ok && row.kind == ITEM_MESSAGE;
 
 	if (!ok)
 		row = (struct row_item){ 0 };
@@ -81,15 +92,15 @@ static void sift_down(struct head *heap, size_t n, size_t i)
 }
 
 /* The first row at or after (holder, seq): *outp, or SCAN_END. */
-static int queue_at(struct view *v, uint64_t holder, uint64_t seq, struct head *outp, const void **valp, size_t *lenp)
+static int queue_at(struct view *v, uint64_t holder, uint64_t seq, struct head *outp)
 {
-	const void *found;
+	const void *found, *val;
 	uint8_t key[16];
-	size_t key_len;
+	size_t key_len, len;
 	int r;
 
 	key_u64_u64(key, holder, seq);
-	r = reader_next(v->reader, T_QUEUE, key, sizeof(key), true, &found, &key_len, valp, lenp);
+	r = reader_next(v->reader, T_QUEUE, key, sizeof(key), true, &found, &key_len, &val, &len);
 	if (r)
 		return r == READER_NOT_FOUND ? SCAN_END : r;
 	if (key_len != sizeof(key))
@@ -97,6 +108,8 @@ static int queue_at(struct view *v, uint64_t holder, uint64_t seq, struct head *
 	memcpy(key, found, sizeof(key));
 	outp->holder = get_be64(key);
 	outp->seq = get_be64(key + 8);
+	outp->val = val;
+	outp->len = len;
 	return 0;
 }
 
@@ -106,12 +119,11 @@ static int collect_heads(struct view *v, struct head **headsp, size_t *np)
 	_cleanup_free_ struct head *heads = NULL;
 	uint64_t holder = (uint64_t)ENDPOINT_VAT << ENDPOINT_SHIFT;
 	struct head h = { .turns.obstacle = "no-vat" };
-	size_t n = 0, size = 0, len;
-	const void *val;
+	size_t n = 0, size = 0;
 	int r;
 
 	/* Promises, whose top bit is set, come after all endpoints: what waits there is not in the run queue. */
-	while (n < HOLDERS_MAX && !(r = queue_at(v, holder, 0, &h, &val, &len)) && !(h.holder & REF_PROMISE)) {
+	while (n < HOLDERS_MAX && !(r = queue_at(v, holder, 0, &h)) && !(h.holder & REF_PROMISE)) {
 		if (n == size) {
 			struct head *more = realloc(heads, (size = size ? size * 2 : 16) * sizeof(*heads));
 
@@ -168,11 +180,11 @@ static void state_cells(struct view *v, struct text *t, struct head *h)
 int render_runqueue(struct view *v, uint64_t id, struct text *t)
 {
 	_cleanup_free_ struct head *heap = NULL;
-	size_t start = t->len, n = 0, len;
-	const void *val;
+	size_t start = t->len, n = 0;
 	int r;
 
 	(void)id;
+	bound_text(t);
 	r = collect_heads(v, &heap, &n);
 	if (r < 0)
 		return r;
@@ -183,17 +195,14 @@ int render_runqueue(struct view *v, uint64_t id, struct text *t)
 	for (size_t i = n; i-- > 0; )
 		sift_down(heap, n, i);
 	while (n > 0 && !t->cut) {
-		struct head *now = &heap[0], next = *now;
+		struct head *now = &heap[0], next;
 
-		r = queue_at(v, now->holder, now->seq, &next, &val, &len);
-		if (r)
-			return r < 0 ? r : 0;
-		item_cells(v, t, now, true, val, len);
+		item_cells(v, t, now, true);
 		text_str(t, "\t");
 		state_cells(v, t, now);
 		text_str(t, "\n");
 		next = *now;
-		r = now->seq == UINT64_MAX ? SCAN_END : queue_at(v, now->holder, now->seq + 1, &next, &val, &len);
+		r = now->seq == UINT64_MAX ? SCAN_END : queue_at(v, now->holder, now->seq + 1, &next);
 		if (r < 0)
 			return r;
 		heap[0] = r || next.holder != now->holder ? heap[--n] : next;
@@ -214,7 +223,9 @@ static int queue_rows(struct view *v, struct text *t, uint64_t holder, struct tu
 	while (!t->cut && !(r = scan_next(&s))) {
 		if (!scan_id(&s, 2, &at.seq))
 			continue;
-		item_cells(v, t, &at, false, s.val, s.len);
+		at.val = s.val;
+		at.len = s.len;
+		item_cells(v, t, &at, false);
 		if (turns) {
 			text_str(t, "\t");
 			work_item(v, t, turns, at.seq);
@@ -232,6 +243,7 @@ int render_vat_queue(struct view *v, uint64_t id, struct text *t)
 
 	if (r)
 		return r;
+	bound_text(t);
 	text_str(t, "seq\tkind\ttarget\tmethod\tsender\tsize\tage\tresult\tstate\tbusy\n");
 	r = work_rows(v, t, &w, false);
 	if (!r)
@@ -248,6 +260,7 @@ int render_promise_queue(struct view *v, uint64_t id, struct text *t)
 
 	if (r)
 		return r;
+	bound_text(t);
 	text_str(t, "seq\tkind\ttarget\tmethod\tsender\tsize\tage\tresult\n");
 	r = queue_rows(v, t, kp(id).bits, NULL);
 	text_align(t, start);
@@ -382,6 +395,7 @@ static int values(struct view *v, struct text *t, enum table table, uint64_t hol
 	size_t start = t->len;
 	int r;
 
+	bound_text(t);
 	text_str(t, table == T_QUEUE ? "queue\tseq\tslots\tbody\tvalue\n" : "vat\tseq\tslots\tbody\tvalue\n");
 	r = value_rows(v, t, table, holder);
 	text_align(t, start);

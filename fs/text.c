@@ -43,7 +43,8 @@ static bool reserve(struct text *t, size_t n)
 {
 	if (t->cut || t->failed)
 		return false;
-	if (n >= t->max - t->len) {
+	/* A table that was laid out can be longer than its bound. */
+	if (t->len >= t->max || n >= t->max - t->len) {
 		t->cut = true;
 		return false;
 	}
