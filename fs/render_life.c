@@ -101,7 +101,7 @@ static void live_cells(struct view *v, struct text *t, uint64_t vat)
 	struct live_vat live;
 	bool known = render_live(v, vat, &live);
 
-	if (known && live.sampled_us) {
+	if (known && live.memory) {
 		text_printf(t, "%llu\t", (unsigned long long)live.memory);
 		render_seconds(t, live.cpu_ns / 1000);
 	} else {

@@ -96,7 +96,7 @@ static void usage_live(struct view *v, struct text *t, const struct live_vat *li
 	};
 
 	text_printf(t, "process: %s\n", name_in(proc_names, ARRAY_LEN(proc_names), live->proc));
-	if (live->sampled_us) {
+	if (live->memory) {
 		text_printf(t, "memory: %llu\ncpu: ", (unsigned long long)live->memory);
 		render_seconds(t, live->cpu_ns / 1000);
 		text_str(t, "\nsampled: ");
@@ -246,7 +246,7 @@ static bool limit_used(struct view *v, uint64_t vat, const struct row_vat *row, 
 		return is_live && live.n_in_flight;
 	case offsetof(struct row_limits, memory):
 		*outp = is_live ? live.memory : 0;
-		return is_live && live.sampled_us;
+		return is_live && live.memory;
 	case offsetof(struct row_limits, queue_messages): *outp = row->n_queued; return true;
 	case offsetof(struct row_limits, queue_bytes):	*outp = row->queued_bytes; return true;
 	case offsetof(struct row_limits, exports):	*outp = row->n_exports; return true;
