@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What will be collected: what the kernel is about to tell vats (G2), who will be asked to bring out their dead (G4), promises
- * that are about to go or are suspected of holding only each other (P9, P12), and what dead incarnations left (G6).
+ * What will be collected: what the kernel is about to tell vats (G2), who will be asked to bring out their dead (G4),
+ * promises that are about to go or are suspected of holding only each other (P9, P12), and what dead incarnations left
+ * (G6).
  */
 #include "render.h"
 #include "work.h"
 
 static uint32_t work_of_type(unsigned int type)
 {
-	return type >= GC_DROP_EXPORT && type <= GC_RETIRE_IMPORT ? LIVE_WORK_DROP_EXPORTS + type - GC_DROP_EXPORT : LIVE_WORK_NONE;
+	if (type < GC_DROP_EXPORT || type > GC_RETIRE_IMPORT)
+		return LIVE_WORK_NONE;
+	return LIVE_WORK_DROP_EXPORTS + type - GC_DROP_EXPORT;
 }
 
-/* Will it still be done when its turn comes? The world may have moved since the action was noted: as still_valid() of gc.c. */
+/* Will it be done when its turn comes? The world may have moved since it was noted: as still_valid() of gc.c. */
 static int action_holds(struct view *v, endpoint_t e, unsigned int type, kref_t ref, uint32_t flags, bool *yesp)
 {
 	enum standing owner;

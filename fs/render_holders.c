@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who holds an object or a promise, and through what: the rows that its counts are made of (C4, C5), all of them. Entries of
- * clists, holds for the outside and forwardings are found by number. What queues, values and parameters name is not listed
- * anywhere but there: these are looked through while the count says that there is more, and no further than SEARCH_MAX. What
- * is not found by then is the last row.
+ * Who holds an object or a promise, and through what: the rows that its counts are made of (C4, C5), all of them.
+ * Entries of clists, holds for the outside and forwardings are found by number. What queues, values and parameters
+ * name is not listed anywhere but there: these are looked through while the count says that there is more, and no
+ * further than SEARCH_MAX. What is not found by then is the last row.
  */
 #include "render.h"
 

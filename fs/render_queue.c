@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Queues, and what was set aside. Every queued item sits in the queue of the endpoint (or promise) that it waits for; the run queue that
- * people see is the merge of the endpoints' queues by sequence number, made here with one cursor position for each
- * endpoint that has anything queued, so that memory does not follow the length of the queues.
+ * Queues, and what was set aside. Every queued item sits in the queue of the endpoint (or promise) that it waits for;
+ * the run queue that people see is the merge of the endpoints' queues by sequence number, made here with one cursor
+ * position for each endpoint that has anything queued, so that memory does not follow the length of the queues.
  */
 #include "render.h"
 #include "work.h"
@@ -10,8 +10,8 @@
 #include "../lib/smallcaps.h"
 
 /*
- * A row is a seek in the store and a look into a body, so that a text of queues takes longer than its bytes tell: this is what is
- * made within a fraction of LEASE_MS, and delays other readers no longer than that.
+ * A row is a seek in the store and a look into a body, so that a text of queues takes longer than its bytes tell: this
+ * is what is made within a fraction of LEASE_MS, and delays other readers no longer than that.
  */
 #define QUEUE_TEXT_MAX	(4u << 20)
 #define HOLDERS_MAX	100000u		/* endpoints merged; with more, the text is cut long before */
@@ -331,7 +331,7 @@ int render_aside(struct view *v, uint64_t id, struct text *t)
 	return r;
 }
 
-/* --- what messages say --------------------------------------------------------------------------------------------- */
+/* --- what messages say ------------------------------------------------------------------------------------------- */
 
 static bool item_value(const struct scan *s, struct capdata *value)
 {

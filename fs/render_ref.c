@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One object, one promise: all of it as "key: value" lines, where what there can be many of has a count and then a line for each;
- * and the facts one by one.
+ * One object, one promise: all of it as "key: value" lines, where what there can be many of has a count and then a
+ * line for each; and the facts one by one.
  */
 #include "render.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A vat's references as the vat would ask about them: what it imports and exports, what it has left undecided and who waits for
- * that, and what it waits for itself. Each text follows a bounded number of links, whatever vats have made of their promises.
+ * A vat's references as the vat would ask about them: what it imports and exports, what it has left undecided and who
+ * waits for that, and what it waits for itself. Each text follows a bounded number of links, whatever vats have made
+ * of their promises.
  */
 #include "render.h"
 #include "work.h"
@@ -84,7 +85,7 @@ static int subscribers_cell(struct list *l, uint64_t kref)
 	return r;
 }
 
-/* --- what it decides ----------------------------------------------------------------------------------------------- */
+/* --- what it decides --------------------------------------------------------------------------------------------- */
 
 /* Its own name for it; "-" when it has none. */
 static int eref_cell(struct view *v, struct text *t, endpoint_t e, uint64_t kref)
@@ -136,11 +137,11 @@ int render_vat_decides(struct view *v, uint64_t id, struct text *t)
 	return r < 0 ? r : 0;
 }
 
-/* --- what it waits for --------------------------------------------------------------------------------------------- */
+/* --- what it waits for ------------------------------------------------------------------------------------------- */
 
 /*
- * The promise that a promise hangs on in the end: where it was forwarded to, and what the message waits for that will decide it.
- * False in *knownp: not found within STEPS_MAX.
+ * The promise that a promise hangs on in the end: where it was forwarded to, and what the message waits for that will
+ * decide it. False in *knownp: not found within STEPS_MAX.
  */
 static int last_promise(struct view *v, uint64_t *krefp, struct row_promise *row, uint64_t *stepsp, bool *knownp)
 {
@@ -324,7 +325,7 @@ int render_vat_waits(struct view *v, uint64_t id, struct text *t)
 	return r;
 }
 
-/* --- what it has --------------------------------------------------------------------------------------------------- */
+/* --- what it has ------------------------------------------------------------------------------------------------- */
 
 /* Its entries from `from` to before `end`, in the order of its own names. */
 struct entries { struct scan scan; uint64_t end; vref_t vref; kref_t kref; uint32_t flags; };

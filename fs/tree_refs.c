@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the directories of objects and promises, and a vat's `decides`, link to: see tree_rows.h. A link to a vat is there only
- * while that vat has a row, so that none dangles.
+ * What the directories of objects and promises, and a vat's `decides`, link to: see tree_rows.h. A link to a vat is
+ * there only while that vat has a row, so that none dangles.
  */
 #include "tree_rows.h"
 
-/* --- pairs of a table as links ---------------------------------------------------------------------------------------- */
+/* --- pairs of a table as links ----------------------------------------------------------------------------------- */
 
 /* The second number of a pair as a link's name; ABSENT: it is none of `kind`. */
 static int pair_name(struct view *v, enum node_kind kind, uint64_t bits, uint64_t *numberp, char name[REF_TEXT_MAX])
@@ -151,7 +151,7 @@ int sources_present(struct view *v, uint64_t id)
 	return any_pair(v, T_FORWARD, kp(id).bits, NODE_SOURCE);
 }
 
-/* --- the references in a promise's value ------------------------------------------------------------------------------- */
+/* --- the references in a promise's value ------------------------------------------------------------------------- */
 
 static bool slot_node(uint64_t bits, struct node *outp)
 {
@@ -219,7 +219,7 @@ int slots_present(struct view *v, uint64_t id)
 	return r < 0 ? r : r || !value.n_slots ? VIEW_E_ABSENT : 0;
 }
 
-/* --- links of one thing ----------------------------------------------------------------------------------------------- */
+/* --- links of one thing ------------------------------------------------------------------------------------------ */
 
 /* A vat that has a row; the kernel has no folder. */
 static int vat_target(struct view *v, uint64_t endpoint, uint64_t *numberp)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For tests of the mount without FUSE: rows of a small kernel state written through the broker's store, and names, listings
- * and texts of the tree read back through lib/reader. And random rows, which no kernel wrote.
+ * For tests of the mount without FUSE: rows of a small kernel state written through the broker's store, and names,
+ * listings and texts of the tree read back through lib/reader. And random rows, which no kernel wrote.
  */
 #ifndef CAPSTAN_TEST_FS_STATE_H
 #define CAPSTAN_TEST_FS_STATE_H

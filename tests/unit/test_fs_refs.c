@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the mount shows of references and of work: who holds what, what waits for what, queues and what comes before them,
- * collection. One state that a kernel could have, with what is in flight in a page of the test's own; every text exactly.
+ * What the mount shows of references and of work: who holds what, what waits for what, queues and what comes before
+ * them, collection. One state that a kernel could have, with what is in flight in a page of the test's own; every text
+ * exactly.
  */
 #include "fs_state.h"
 
@@ -86,9 +87,9 @@ static void write_objects(struct store *s)
 }
 
 /*
- * kp1: v2 decides it; v1 and a caller outside wait, and v3 by way of kp2, which was forwarded to it. kp3: a message in v1's queue
- * will decide it; kp4: one that waits for kp1. kp5 is settled, kp6 shares its value, and kp9 ended with an array. kp7: v1
- * decides it.
+ * kp1: v2 decides it; v1 and a caller outside wait, and v3 by way of kp2, which was forwarded to it. kp3: a message in
+ * v1's queue will decide it; kp4: one that waits for kp1. kp5 is settled, kp6 shares its value, and kp9 ended with an
+ * array. kp7: v1 decides it.
  */
 static void write_promises(struct store *s)
 {
