@@ -56,7 +56,9 @@ FS_TREE := fs/tree.c fs/tree_rows.c fs/tree_refs.c fs/text.c fs/view.c fs/work.c
 	fs/tree_vats.c fs/render_life.c fs/render_usage.c fs/render_code.c fs/render_sub.c \
 	fs/vatdata.c fs/vat_kinds.c fs/store_key.c fs/render_library.c \
 	$(LIB_BASE) $(LIB_SCHEMA) $(LIB_JSON) $(LIB_READER)
+FS_TREE += fs/render_event.c fs/tree_frozen.c
 FS := fs/main.c fs/session.c fs/mount.c fs/serve.c fs/answer.c fs/request.c fs/path.c fs/look.c fs/access.c fs/charge.c fs/lease.c fs/lock.c lib/loop.c $(FS_TREE) $(LIB_CONFIG)
+FS += fs/mount_open.c fs/mount_events.c fs/logfile.c fs/stream.c fs/watch.c fs/frozen.c
 FS_LIBS := -lfuse3 -llmdb -ljansson -lseccomp -lpthread -lm
 
 CLI := tools/capstan.c tools/client.c tools/view.c tools/viewer.c tools/text_json.c tools/fsck.c tools/output.c \
@@ -188,7 +190,12 @@ LIBS_test_fs_vats := -llmdb -ljansson -lm
 LINK_test_fs := $(FS_TREE) $(filter-out $(LIB_BASE) $(LIB_SCHEMA),$(STORE))
 LIBS_test_fs := -llmdb -ljansson -lm
 LINK_test_fs_mount := $(STORE)
-LIBS_test_fs_mount := -llmdb
+FS_MOUNT_TESTS := test_fs_mount test_fs_follow test_fs_frozen
+UNIT_TESTS += test_fs_follow test_fs_frozen
+LINK_test_fs_follow := $(STORE)
+LINK_test_fs_frozen := $(STORE)
+$(foreach t,$(FS_MOUNT_TESTS),$(eval LIBS_$(t) := -llmdb))
+$(FS_MOUNT_TESTS:%=$(B)/unit/%): $(B)/bin/capstan-fs
 UNIT_TESTS += test_fs_path test_fs_serve
 LINK_test_fs_path := fs/path.c $(LINK_test_fs)
 LIBS_test_fs_path := $(LIBS_test_fs)
@@ -197,7 +204,6 @@ LIBS_test_fs_serve := $(LIBS_test_fs) -Wl,--wrap=now_monotonic_ns
 FUZZERS += fuzz_serve
 LINK_fuzz_serve = fs/serve.c fs/answer.c fs/request.c fs/path.c fs/access.c fs/charge.c lib/loop.c $(filter-out $(LIB_READER),$(FS_TREE))
 LIBS_fuzz_serve := -ljansson -lm
-$(B)/unit/test_fs_mount: $(B)/bin/capstan-fs
 
 # The vat library, and the edges' half of smallcaps; vats run as processes with the test as their kernel.
 VATLIB := $(filter-out vatd/lib/main.c vatd/lib/stdio.c,$(LIBCAPSTAN))

@@ -33,9 +33,9 @@ void lease_deinit(struct lease *l)
 	*l = (struct lease)LEASE_INIT;
 }
 
-static int lease_send(struct lease *l, enum lease_op op)
+static int lease_send(struct lease *l, enum lease_op op, uint32_t id)
 {
-	struct lease_request request = { .op = op, .id = l->id };
+	struct lease_request request = { .op = op, .id = id };
 	ssize_t n;
 
 	do
@@ -73,7 +73,7 @@ int lease_drain(struct lease *l)
 	return r == RECEIVED_NOTHING ? 0 : r;
 }
 
-static int lease_await(struct lease *l, struct lease_reply *reply)
+static int lease_await(struct lease *l, uint32_t id, struct lease_reply *reply)
 {
 	uint64_t end = now_monotonic_ns() + LEASE_WAIT_MS * UINT64_C(1000000);
 
@@ -82,7 +82,7 @@ static int lease_await(struct lease *l, struct lease_reply *reply)
 		int r = lease_receive(l, reply);
 		uint64_t now;
 
-		if (!r && reply->id == l->id)
+		if (!r && reply->id == id)
 			return 0;
 		if (!r)
 			continue;
@@ -94,6 +94,15 @@ static int lease_await(struct lease *l, struct lease_reply *reply)
 		if (poll(&p, 1, (int)((end - now) / 1000000) + 1) < 0 && errno != EINTR)
 			return error_origin(errno);
 	}
+}
+
+static int lease_ask(struct lease *l, uint32_t id, struct lease_reply *reply)
+{
+	int r = lease_send(l, LEASE_ACQUIRE, id);
+
+	if (!r)
+		r = lease_await(l, id, reply);
+	return r ? r : reply->status == LEASE_OK ? 0 : LEASE_E_UNAVAILABLE;
 }
 
 int lease_acquire(struct lease *l)
@@ -108,13 +117,9 @@ int lease_acquire(struct lease *l)
 	l->commits = __atomic_load_n(&l->page->commits, __ATOMIC_ACQUIRE);
 	l->since_ns = now_monotonic_ns();
 	l->id = (l->id + 1) % LEASE_MAX;
-	r = lease_send(l, LEASE_ACQUIRE);
-	if (!r)
-		r = lease_await(l, &reply);
+	r = lease_ask(l, l->id, &reply);
 	if (r)
 		return r;
-	if (reply.status != LEASE_OK)
-		return LEASE_E_UNAVAILABLE;
 	l->generation = reply.generation;
 	l->held = true;
 	return 0;
@@ -140,5 +145,34 @@ int lease_release(struct lease *l)
 	assert(l->held);
 	l->held = false;
 	/* When it cannot be sent, the deadline does the same. */
-	return lease_send(l, LEASE_RELEASE) == LEASE_E_GONE ? LEASE_E_GONE : 0;
+	return lease_send(l, LEASE_RELEASE, l->id) == LEASE_E_GONE ? LEASE_E_GONE : 0;
+}
+
+int lease_freeze(struct lease *l, uint32_t id, struct lease_reply *reply)
+{
+	int r = lease_drain(l);
+
+	assert(id >= LEASE_MAX && id < LEASE_N);
+	if (!r)
+		r = lease_ask(l, id, reply);
+	/* Granted too late it would be kept for long: it is given back unseen. */
+	if (r == LEASE_E_UNAVAILABLE && lease_thaw(l, id))
+		r = LEASE_E_GONE;
+	return r;
+}
+
+bool lease_is_frozen(const struct lease *l, const struct lease_reply *granted)
+{
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return __atomic_load_n(&l->page->generation[granted->id], __ATOMIC_ACQUIRE) == granted->generation;
+}
+
+int lease_thaw(struct lease *l, uint32_t id)
+{
+	return lease_send(l, LEASE_RELEASE, id) == LEASE_E_GONE ? LEASE_E_GONE : 0;
+}
+
+int lease_watch(struct lease *l, bool on)
+{
+	return lease_send(l, LEASE_WATCH, on);
 }

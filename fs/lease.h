@@ -3,7 +3,7 @@
  * The reader's side of lib/lease.h: ask before a read transaction begins, give back after it ended, and learn whether
  * the broker kept its word in between.
  *
- * One lease at a time. Request ids go round, so that an answer which comes too late is not taken for the next one; a
+ * One lease at a time, and those of the frozen trees beside it. Request ids go round, so that an answer which comes too late is not taken for the next one; a
  * lease granted too late ends by its own deadline.
  */
 #ifndef CAPSTAN_FS_LEASE_H
@@ -42,6 +42,15 @@ int lease_check(const struct lease *l);
 /* A snapshot taken under this lease is still the newest: it can serve the next request as well. */
 bool lease_is_current(const struct lease *l);
 int lease_release(struct lease *l);	/* LEASE_E_GONE */
+/*
+ * For a frozen tree: a lease of its own, number LEASE_MAX.. (`id`), beside the other one. LEASE_E_GONE, LEASE_E_UNAVAILABLE. Who has
+ * it keeps the reply, and gives it back by lease_thaw() also after it ended.
+ */
+int lease_freeze(struct lease *l, uint32_t id, struct lease_reply *reply);
+bool lease_is_frozen(const struct lease *l, const struct lease_reply *granted);	/* what was read under it up to now is good */
+int lease_thaw(struct lease *l, uint32_t id);	/* LEASE_E_GONE */
+/* LEASE_WATCH. LEASE_E_GONE; LEASE_E_UNAVAILABLE: it could not be said now. */
+int lease_watch(struct lease *l, bool on);
 /* The socket is readable outside of a request: drop late answers; LEASE_E_GONE. */
 int lease_drain(struct lease *l);
 

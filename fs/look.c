@@ -48,6 +48,8 @@ static int snapshot_drop(struct look *l)
 
 void look_deinit(struct look *l)
 {
+	if (l->lease)
+		frozen_deinit(&l->frozen, l->lease);
 	snapshot_drop(l);
 	*l = (struct look)LOOK_INIT;
 }
@@ -55,7 +57,7 @@ void look_deinit(struct look *l)
 /* One try. Outcomes of `look`; LEASE_E_* come back in *leasep. */
 static int look_once(struct look *l, look_fn look, void *arg, int *leasep)
 {
-	struct view v = { .reader = l->reader, .live = l->lease->live };
+	struct view v = { .reader = l->reader, .live = l->lease->live, .frozen = l->frozen.trees };
 	int r = 0;
 
 	*leasep = 0;
@@ -81,10 +83,29 @@ static int answer_of(int r)
 	return r == VIEW_E_ABSENT ? ENOENT : r ? EIO : 0;
 }
 
+static void look_sweep(struct look *l)
+{
+	if (!frozen_sweep(&l->frozen, l->lease))
+		l->broker_gone = true;
+}
+
+/* What ended while it was looked at is as good as not there. */
+static int look_frozen_at(struct look *l, uint32_t snapshot, look_fn look, void *arg)
+{
+	struct view v;
+	int r;
+
+	if (l->broker_gone || !frozen_view(&l->frozen, l->lease, snapshot, &v))
+		return ENOENT;
+	r = look(&v, arg);
+	return frozen_alive(&l->frozen, l->lease, snapshot) ? answer_of(r) : ENOENT;
+}
+
 int look_at(struct look *l, uint32_t snapshot, look_fn look, void *arg)
 {
 	if (snapshot)
-		return ENOENT;
+		return look_frozen_at(l, snapshot, look, arg);
+	look_sweep(l);
 	for (int i = 0; i < LOOK_TRIES && !l->broker_gone; i++) {
 		int lease, r = look_once(l, look, arg, &lease);
 
@@ -98,13 +119,35 @@ int look_at(struct look *l, uint32_t snapshot, look_fn look, void *arg)
 	return EIO;
 }
 
+int look_frozen(struct look *l, const char *name, uid_t uid, uint32_t *numberp)
+{
+	bool gone = false;
+	int error;
+
+	if (!frozen_name_ok(name))
+		return ENOENT;
+	look_sweep(l);
+	if (l->broker_gone)
+		return EIO;
+	*numberp = frozen_named(&l->frozen, name);
+	if (*numberp)
+		return 0;
+	error = frozen_make(&l->frozen, l->lease, l->reader, name, uid, store_bytes(l->data_fd), numberp, &gone);
+	if (gone)
+		l->broker_gone = true;
+	return error;
+}
+
 int look_timeout_ms(const struct look *l)
 {
-	return l->has_snapshot ? LEASE_KEEP_MS : -1;
+	int frozen = frozen_timeout_ms(&l->frozen), kept = l->has_snapshot ? (int)LEASE_KEEP_MS : -1;
+
+	return kept < 0 || (frozen >= 0 && frozen < kept) ? frozen : kept;
 }
 
 void look_tick(struct look *l)
 {
 	if (l->has_snapshot && !lease_is_current(l->lease) && snapshot_drop(l) == LEASE_E_GONE)
 		l->broker_gone = true;
+	look_sweep(l);
 }

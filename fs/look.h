@@ -10,8 +10,7 @@
 #ifndef CAPSTAN_FS_LOOK_H
 #define CAPSTAN_FS_LOOK_H
 
-#include "lease.h"
-#include "view.h"
+#include "frozen.h"
 
 #define LOOK_TRIES	5	/* leases for one look */
 
@@ -23,6 +22,7 @@ struct look {
 	struct lease *lease;	/* borrowed */
 	int data_fd;		/* the store's file; borrowed (its size is shown) */
 	bool has_snapshot;	/* the reader is inside one, under the lease */
+	struct frozen_set frozen;
 	bool broker_gone;	/* nothing can be looked at any more */
 };
 #define LOOK_INIT { .data_fd = -1 }
@@ -36,9 +36,15 @@ void look_deinit(struct look *l);
  */
 int look_at(struct look *l, uint32_t snapshot, look_fn look, void *arg);
 
+/*
+ * The frozen tree of that name, in `snapshot/`: found, or made in the state of now for `uid`. Returns what to answer: 0, ENOENT (no
+ * tree can have that name), EMFILE, ENFILE, EIO, ENOMEM.
+ */
+int look_frozen(struct look *l, const char *name, uid_t uid, uint32_t *numberp);
+
 /* How long the loop may wait before look_tick() has something to do; -1: for ever. */
 int look_timeout_ms(const struct look *l);
-/* After each round: a state kept for the next look that is old or no longer the newest is given back. */
+/* After each round: a state kept for the next look that is old or no longer the newest is given back; frozen trees end. */
 void look_tick(struct look *l);
 
 #endif

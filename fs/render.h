@@ -148,6 +148,16 @@ struct vat_look;
 /* Begin a table of that vat's store, with the vat there; VIEW_E_*. */
 int render_vat_table(struct view *v, uint64_t id, struct text *t, const char *head, struct vat_look *out);
 
+/* render_event.c */
+#define RENDER_RECENT	1000u		/* events in `recent` */
+#define RENDER_EVENT_MAX 1024u		/* bytes of a line, its end included */
+void render_event(struct text *t, const struct live_event *e);
+uint64_t render_event_first(const struct live_page *page);	/* number of the first that the ring may still hold */
+int render_recent(struct view *v, uint64_t id, struct text *t);	/* the last ones that were shown */
+
+/* tree_frozen.c */
+int render_snapshots(struct view *v, uint64_t id, struct text *t);
+
 /* Shared by the above. */
 void render_kref(struct text *t, uint64_t bits);	/* "-" for 0 */
 void render_endpoint(struct text *t, uint64_t bits, const char *none);

@@ -319,8 +319,10 @@ int render_log_from(struct view *v, uint64_t id, uint64_t offset, struct text *t
 			return 0;	/* the end of the file */
 		show_line(t, &row, text, len);
 		if (line == first && offset > row.offset) {	/* from the middle of it */
-			size_t skip = (size_t)(offset - row.offset);
+			size_t skip = (size_t)(offset - row.offset), shown = t->len - start;
 
+			if (skip > shown)	/* the text is full */
+				skip = shown;
 			memmove(t->data + start, t->data + start + skip, t->len - start - skip);
 			t->len -= skip;
 		}

@@ -33,12 +33,14 @@ int session_new(struct session **sessionp, const struct session_options *options
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return error_origin(ENOMEM);
-	s->common = (struct common){ .loop.epoll_fd = -1, .look = LOOK_INIT, .access = options->access };
+	s->common = (struct common){ .loop.epoll_fd = -1, .look = LOOK_INIT, .access = options->access, .watch = WATCH_INIT };
 	s->lease = (struct loop_source)LOOP_SOURCE_INIT(on_lease);
 	look_init(&s->common.look, options->reader, options->lease, options->data_fd);
 	r = loop_init(&s->common.loop);
 	if (!r)
 		r = loop_add(&s->common.loop, &s->lease, options->lease->fd, EPOLLIN);
+	if (!r)
+		r = watch_init(&s->common.watch, &s->common.loop, options->lease, options->watch_fd);
 	if (!r && options->fuse_fd >= 0)
 		r = mount_new(&s->mount, &s->common, options->fuse_fd, &s->end);
 	if (!r && options->serve_fd >= 0)
@@ -55,6 +57,7 @@ struct session *session_free(struct session *s)
 		return NULL;
 	serve_free(s->serve);
 	mount_free(s->mount);
+	watch_deinit(&s->common.watch);
 	look_deinit(&s->common.look);
 	charges_deinit(&s->common.charges);
 	loop_deinit(&s->common.loop);
@@ -65,9 +68,15 @@ struct session *session_free(struct session *s)
 /* Until the first of those who want to be looked after; -1: nobody does. */
 static int timeout_ms(const struct session *s)
 {
-	int look = look_timeout_ms(&s->common.look), clients = s->serve ? serve_timeout_ms(s->serve) : -1;
+	const int each[] = {
+		look_timeout_ms(&s->common.look), watch_timeout_ms(&s->common.watch), s->serve ? serve_timeout_ms(s->serve) : -1,
+	};
+	int least = -1;
 
-	return look < 0 || (clients >= 0 && clients < look) ? clients : look;
+	for (size_t i = 0; i < ARRAY_LEN(each); i++)
+		if (each[i] >= 0 && (least < 0 || each[i] < least))
+			least = each[i];
+	return least;
 }
 
 int session_run(struct session *s)
@@ -80,6 +89,8 @@ int session_run(struct session *s)
 		look_tick(look);
 		if (s->serve)
 			serve_tick(s->serve);
+		if (!watch_tick(&s->common.watch))
+			look->broker_gone = true;
 	}
 	return r;
 }

@@ -18,6 +18,7 @@
 #include "access.h"
 #include "charge.h"
 #include "look.h"
+#include "watch.h"
 
 #define SESSION_MAX_TEXT	(32u << 20)	/* bytes of one file; made well within LEASE_MS */
 
@@ -37,6 +38,7 @@ struct common {
 	struct look look;
 	struct access access;
 	struct charges charges;
+	struct watch watch;		/* for events */
 };
 
 struct session;

@@ -181,7 +181,14 @@ static const struct row rows[NODE_N] = {
 				    .present = code_has_vats },
 	[NODE_CODE_VAT]		= { NODE_LINK, NODE_CODE_VATS, NULL, .link = "../../../vats/v" },
 
-	[NODE_SNAPSHOTS]	= { NODE_DIR, NODE_ROOT, "snapshot", .present = live_tree_only },
+	[NODE_EVENTS]		= { NODE_FILE, NODE_ROOT, "events", .render = render_recent, .present = live_tree_only,
+				    .format = FORMAT_STREAM },
+	[NODE_RECENT]		= { NODE_FILE, NODE_ROOT, "recent", .render = render_recent, .present = live_tree_only,
+				    .format = FORMAT_LIST },
+	[NODE_SNAPSHOTS]	= { NODE_DIR, NODE_ROOT, "snapshot", .list = list_snapshots, .find = find_snapshot,
+				    .present = live_tree_only },
+	[NODE_SNAPSHOTS_TXT]	= { NODE_FILE, NODE_ROOT, "snapshot.txt", .render = render_snapshots, .present = live_tree_only,
+				    .format = FORMAT_TABLE },
 };
 
 /* --- numbers ----------------------------------------------------------------------------------------------------- */
@@ -269,7 +276,9 @@ bool tree_find_fixed(struct node dir, const char *name, struct node *outp)
 {
 	enum node_kind kind = row_named(dir, name);
 
-	if (kind == NODE_N || rows[kind].present || rows[kind].target)
+	if (kind == NODE_N || rows[kind].target)
+		return false;
+	if (rows[kind].present && (rows[kind].present != live_tree_only || dir.snapshot))
 		return false;
 	*outp = (struct node){ kind, dir.snapshot, dir.id };
 	return true;
@@ -303,7 +312,7 @@ int tree_find(struct view *v, struct node dir, const char *name, struct node *ou
 	if (!rows[dir.kind].find || strlen(name) > NODE_NAME_MAX)
 		return VIEW_E_ABSENT;
 	r = rows[dir.kind].find(v, dir.id, name, outp);
-	if (!r)
+	if (!r && dir.kind != NODE_SNAPSHOTS)	/* whose entries are the roots of other trees */
 		outp->snapshot = dir.snapshot;
 	return r;
 }

@@ -101,6 +101,9 @@ int vat_queue_present(struct view *v, uint64_t id);
 int promise_queue_present(struct view *v, uint64_t id);
 int vat_aside_present(struct view *v, uint64_t id);
 
+/* tree_frozen.c */
+int list_snapshots(struct view *v, uint64_t id, struct cursor *c);
+int find_snapshot(struct view *v, uint64_t id, const char *name, struct node *outp);
 int live_tree_only(struct view *v, uint64_t id);
 
 #endif

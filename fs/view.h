@@ -8,6 +8,8 @@
 #ifndef CAPSTAN_FS_VIEW_H
 #define CAPSTAN_FS_VIEW_H
 
+#include <sys/types.h>
+
 #include "../lib/live.h"
 #include "../lib/reader.h"
 #include "../lib/schema.h"
@@ -15,12 +17,22 @@
 /* Outcomes of everything that takes a view: what the id names is not there; its row is not one that a kernel wrote. */
 enum { VIEW_E_ABSENT = 1, VIEW_E_DAMAGED = 2 };
 
+/* A state that is kept under a name for a while: `snapshot/NAME` (look.h). */
+#define FROZEN_NAME_MAX	32u
+struct frozen_tree {
+	uint32_t number;		/* 1..NODE_SNAPSHOT_MAX; 0: none */
+	char name[FROZEN_NAME_MAX + 1];
+	uid_t uid;			/* who made it */
+	uint64_t txnid, made_us, until_us;	/* of the state; realtime */
+};
+
 struct view {
 	struct reader *reader;		/* inside reader_begin() … reader_end() */
 	uint64_t now_us;		/* realtime; ages count from here */
 	uint64_t store_bytes;		/* size of the store's file; 0 unknown */
 	uint32_t snapshot;		/* of which frozen tree; 0: the live one */
 	const struct live_page *live;	/* what the broker shows of itself; NULL: unknown. Frozen trees have a copy of that moment */
+	const struct frozen_tree *frozen;	/* LEASE_FREEZES of them, or NULL */
 };
 
 int view_get(struct view *v, enum table t, const void *key, size_t key_len, const void **valp, size_t *lenp);

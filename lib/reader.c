@@ -17,6 +17,8 @@ struct reader {
 	MDB_txn *txn;			/* NULL outside of begin … end */
 	MDB_dbi dbi[T_N];
 	bool open[T_N];			/* dbi[t] is valid */
+	bool settled[T_N];		/* for other snapshots too: the transaction that found it has ended */
+	bool shared;			/* the environment is another reader's */
 	MDB_cursor *cursors[T_N];	/* of this snapshot */
 	int lock_fd;			/* held shared: no broker starts meanwhile; -1 under a lease */
 };
@@ -166,13 +168,28 @@ int reader_open_dir(struct reader **rp, const char *dir)
 	return 0;
 }
 
+int reader_share(struct reader **rp, struct reader *base)
+{
+	struct reader *r = reader_new();
+
+	if (!r)
+		return error_origin(ENOMEM);
+	r->env = base->env;
+	r->shared = true;
+	memcpy(r->dbi, base->dbi, sizeof(r->dbi));
+	memcpy(r->open, base->settled, sizeof(r->open));
+	*rp = r;
+	return 0;
+}
+
 struct reader *reader_free(struct reader *r)
 {
 	if (!r)
 		return NULL;
 	if (r->txn)
 		reader_end(r);
-	mdb_env_close(r->env);
+	if (!r->shared)
+		mdb_env_close(r->env);
 	closep(&r->lock_fd);
 	free(r);
 	return NULL;
@@ -186,7 +203,8 @@ int reader_begin(struct reader *r)
 	rc = mdb_txn_begin(r->env, NULL, MDB_RDONLY, &r->txn);
 	if (rc)
 		return lmdb_failed(rc, "begin");
-	for (int t = 0; t < T_N; t++) {
+	/* Names are looked up by one transaction at a time: the base's. */
+	for (int t = 0; t < T_N && !r->shared; t++) {
 		if (r->open[t])
 			continue;
 		rc = mdb_dbi_open(r->txn, table_names[t], 0, &r->dbi[t]);
@@ -208,6 +226,7 @@ void reader_end(struct reader *r)
 	}
 	/* Nothing to commit but the handles of the tables. */
 	mdb_txn_commit(TAKE_PTR(r->txn));
+	memcpy(r->settled, r->open, sizeof(r->settled));
 }
 
 uint64_t reader_txnid(const struct reader *r)

@@ -3,7 +3,7 @@
  * Reading a store that somebody else writes (capstan-fs, under a lease: lib/lease.h), or that nobody has open (the
  * offline checker). Never writes, never touches lock.mdb.
  *
- * One snapshot at a time: reader_begin() … reader_end(). What get and next give is borrowed and valid until
+ * One snapshot at a time for each reader: reader_begin() … reader_end(). What get and next give is borrowed and valid until
  * reader_end(). Without a lease LMDB may reuse pages under a reader, and then finds nonsense: it ends the
  * process with a line in the log, or with SIGBUS. Who reads under a lease that ran out, or a damaged file, must be a
  * process that can be started again.
@@ -30,6 +30,11 @@ struct reader;
 int reader_open_fd(struct reader **rp, int data_fd);
 /* A store's folder that no broker has, and none gets until reader_free(). All outcomes. */
 int reader_open_dir(struct reader **rp, const char *dir);
+/*
+ * Another look at the store that `base` has open, with a snapshot of its own. `base` must outlive it. A table that the base found
+ * in none of the snapshots that it has ended is empty.
+ */
+int reader_share(struct reader **rp, struct reader *base);
 struct reader *reader_free(struct reader *r);	/* NULL */
 
 int reader_begin(struct reader *r);		/* negative or 0 */

@@ -165,7 +165,7 @@ static void test_listings(void **state)
 
 	assert_string_equal(ls(f, "/", out),
 			    "status version runqueue runqueue.values holds aside aside.values objects/ promises/ gc/ vats.txt vats/ subclusters.txt subclusters/ "
-			    "services.txt services/ code.txt code/ snapshot/");
+			    "services.txt services/ code.txt code/ events recent snapshot/ snapshot.txt");
 	assert_string_equal(ls(f, "objects", out), "ko1/ ko2/ ko3/ ko4/ ko5/");
 	assert_string_equal(ls(f, "promises", out), "kp1/ kp2/ kp3/ kp4/ kp5/ kp6/");
 	assert_string_equal(ls(f, "vats", out), "v1/ v2/ v3/");
