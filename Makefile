@@ -199,10 +199,10 @@ $(FS_MOUNT_TESTS:%=$(B)/unit/%): $(B)/bin/capstan-fs
 UNIT_TESTS += test_fs_path test_fs_serve
 LINK_test_fs_path := fs/path.c $(LINK_test_fs)
 LIBS_test_fs_path := $(LIBS_test_fs)
-LINK_test_fs_serve := fs/serve.c fs/answer.c fs/request.c fs/path.c fs/access.c fs/charge.c lib/loop.c $(LINK_test_fs)
+LINK_test_fs_serve := fs/serve.c fs/answer.c fs/request.c fs/path.c fs/stream.c fs/access.c fs/charge.c lib/loop.c $(LINK_test_fs)
 LIBS_test_fs_serve := $(LIBS_test_fs) -Wl,--wrap=now_monotonic_ns
 FUZZERS += fuzz_serve
-LINK_fuzz_serve = fs/serve.c fs/answer.c fs/request.c fs/path.c fs/access.c fs/charge.c lib/loop.c $(filter-out $(LIB_READER),$(FS_TREE))
+LINK_fuzz_serve = fs/serve.c fs/answer.c fs/request.c fs/path.c fs/stream.c fs/access.c fs/charge.c lib/loop.c $(filter-out $(LIB_READER),$(FS_TREE))
 LIBS_fuzz_serve := -ljansson -lm
 
 # The vat library, and the edges' half of smallcaps; vats run as processes with the test as their kernel.

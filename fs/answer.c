@@ -31,12 +31,13 @@ void answer_deinit(struct answer *a)
 {
 	text_deinit(&a->body);
 	free(a->lister);
+	free(a->stream);
 	*a = (struct answer)ANSWER_INIT;
 }
 
 size_t answer_bytes(const struct answer *a)
 {
-	return a->body.size + (a->lister ? sizeof(*a->lister) : 0);
+	return a->body.size + (a->lister ? sizeof(*a->lister) : 0) + (a->stream ? sizeof(*a->stream) : 0);
 }
 
 /* --- lines ------------------------------------------------------------------------------------------------------- */
@@ -68,7 +69,7 @@ static const char *format_name(struct node n)
 {
 	static const char *const names[] = {
 		[FORMAT_LINE] = "line", [FORMAT_FIELDS] = "fields", [FORMAT_TABLE] = "table", [FORMAT_LIST] = "list",
-		[FORMAT_JSON] = "json", [FORMAT_LOG] = "log", [FORMAT_STREAM] = "stream",
+		[FORMAT_JSON] = "json", [FORMAT_LOG] = "log", [FORMAT_EVENTS] = "events", [FORMAT_STREAM] = "stream",
 	};
 
 	return names[node_format(n)];
@@ -118,13 +119,19 @@ static void forget_piece(struct answer *a)
 	text_reset(&a->body);
 }
 
+/* What was to come does not. */
+static void forget_rest(struct answer *a)
+{
+	free(TAKE_PTR(a->lister));
+	free(TAKE_PTR(a->stream));
+	a->end = true;
+}
+
 void answer_error(struct answer *a, int error, const char *message)
 {
 	forget_piece(a);
-	free(a->lister);
-	a->lister = NULL;
+	forget_rest(a);
 	put_error(&a->body, error, message);
-	a->end = true;
 }
 
 /* --- listings ---------------------------------------------------------------------------------------------------- */
@@ -134,11 +141,11 @@ static bool peer_may(const struct common *c, const struct peer *p, struct node n
 	return access_may(&c->access, p->uid, p->gid, p->groups, p->n_groups, n);
 }
 
-/* Frozen trees are whole trees of their own: who wants one of them in the listing names it. */
+/* Not from one tree into another, which is of another moment: who wants a frozen one in the listing names it. */
 static bool goes_down(const struct lister *l, struct node n)
 {
-	return l->tree && node_type(n) == NODE_DIR && n.kind != NODE_SNAPSHOTS && l->now.n < l->depth && l->now.n < PATH_DEPTH_MAX &&
-	       peer_may(l->common, l->peer, n);
+	return l->tree && node_type(n) == NODE_DIR && n.snapshot == l->now.at[0].dir.snapshot && l->now.n < l->depth &&
+	       l->now.n < PATH_DEPTH_MAX && peer_may(l->common, l->peer, n);
 }
 
 static bool take(void *ctx, struct node n, const char *name)
@@ -228,10 +235,31 @@ static void list_settle(struct answer *a)
 		return;
 	a->end = !l->now.n;
 	l->places = l->now;
-	if (a->end) {
-		free(l);
-		a->lister = NULL;
+	if (a->end)
+		forget_rest(a);
+}
+
+/* --- events ------------------------------------------------------------------------------------------------------ */
+
+static const struct live_page *page_of(const struct common *c)
+{
+	return c->look.lease->live;
+}
+
+static void stream_piece(struct answer *a, struct common *c)
+{
+	char buf[4096];
+	size_t n = 1;
+
+	while (n && a->body.len < ANSWER_PIECE) {
+		n = stream_read(a->stream, page_of(c), buf, sizeof(buf));
+		text_add(&a->body, buf, n);
 	}
+}
+
+bool answer_ready(const struct answer *a, const struct common *c)
+{
+	return a->lister || (a->stream && stream_ready(a->stream, page_of(c)));
 }
 
 void answer_more(struct answer *a, struct common *c, const struct peer *peer)
@@ -239,8 +267,12 @@ void answer_more(struct answer *a, struct common *c, const struct peer *peer)
 	struct lister *l = a->lister;
 	int error;
 
-	assert(l && !a->end);
+	assert((l || a->stream) && !a->end);
 	forget_piece(a);
+	if (!l) {
+		stream_piece(a, c);
+		return;
+	}
 	l->common = c;
 	l->peer = peer;
 	error = look_at(&c->look, l->places.at[0].dir.snapshot, look_on, l);
@@ -310,12 +342,27 @@ static int render_log(struct view *v, struct node n, uint64_t *offsetp, struct t
 	return r;
 }
 
+/* From now on. */
+static int arrive_stream(struct beginning *b)
+{
+	struct answer *a = b->answer;
+
+	if (!a->stream)
+		a->stream = malloc(sizeof(*a->stream));
+	if (!a->stream)
+		return -ENOMEM;
+	stream_begin(a->stream, page_of(b->common));
+	return 0;
+}
+
 static int arrive_file(struct beginning *b, struct view *v, struct node n, struct text *head)
 {
 	struct text *t = &b->answer->body;
 	uint64_t offset = b->request->offset;
 	int r;
 
+	if (node_format(n) == FORMAT_STREAM)
+		return arrive_stream(b);
 	if (offset == UINT64_MAX || node_format(n) != FORMAT_LOG) {
 		r = tree_render(v, n, t);
 	} else {
@@ -386,19 +433,31 @@ static int walk_leg(struct view *v, void *arg)
 	return arrive(b, v, b->work.found);
 }
 
+/* The walk stands before the name of a frozen tree. */
+static int enter_frozen(struct beginning *b, struct common *c)
+{
+	char name[NODE_NAME_MAX + 1];
+	uint32_t number;
+	int r = look_frozen(&c->look, path_name(&b->path, name), b->peer->uid, &number);
+
+	if (!r)
+		path_enter(&b->path, (struct node){ NODE_ROOT, number, 0 });
+	return r;
+}
+
 static int begin(struct beginning *b, struct common *c)
 {
 	int r = path_init(&b->path, b->request->path, b->request->link);
 
-	if (r)
-		return r;
-	do {
+	while (!r) {
 		r = look_at(&c->look, path_tree(&b->path), walk_leg, b);
+		if (r || (b->error != PATH_E_LEG && b->error != PATH_E_FROZEN))
+			return r ? r : b->error;
 		b->path = b->work;
-	} while (!r && b->error == PATH_E_LEG);
-	if (!r && b->error == PATH_E_FROZEN)
-		return ENOENT;
-	return r ? r : b->error;
+		if (b->error == PATH_E_FROZEN)
+			r = enter_frozen(b, c);
+	}
+	return r;
 }
 
 void answer_begin(struct answer *a, struct common *c, const struct peer *peer, const struct request *r)
@@ -406,13 +465,13 @@ void answer_begin(struct answer *a, struct common *c, const struct peer *peer, c
 	struct beginning b = { .answer = a, .common = c, .peer = peer, .request = r };
 	int error;
 
-	assert(a->end && !a->lister);
+	assert(a->end && !a->lister && !a->stream);
 	forget_piece(a);
 	error = access_refused(&c->access, peer->uid) ? EACCES : begin(&b, c);
 	if (error) {
 		answer_error(a, error, NULL);
 		return;
 	}
-	a->end = true;
+	a->end = !a->stream;
 	list_settle(a);
 }

@@ -6,7 +6,7 @@
  *	  EPOLLIN                  EPOLLOUT
  *
  * A connection that has something to do waits for EPOLLOUT, also when what it has to do is the next line that it already
- * holds; else for EPOLLIN. After the end of its input (a client that shut down its writing side) it is answered what it has asked.
+ * holds; else for EPOLLIN. One that streams events and has none waits to be told of some, and passes over what else it is sent. After the end of its input (a client that shut down its writing side) it is answered what it has asked.
  */
 #include "serve.h"
 
@@ -24,7 +24,8 @@ struct client {
 	int fd;
 	struct peer peer;
 	struct charge charge;
-	uint64_t progress_ns;		/* monotonic: the last byte that came or went */
+	struct watcher watcher;		/* for events */
+	uint64_t progress_ns;		/* monotonic: the last byte that came or went, or began to wait */
 	char in[REQUEST_MAX];
 	size_t in_len;
 	struct answer answer;
@@ -55,6 +56,7 @@ static void client_free(struct client *c)
 		c->next->prev = c->prev;
 	s->n_clients--;
 	loop_remove(&s->common->loop, &c->source);
+	watch_stop(&s->common->watch, &c->watcher);
 	charge_drop(&s->common->charges, &c->charge);
 	answer_deinit(&c->answer);
 	free(c->peer.groups);
@@ -75,7 +77,15 @@ static char *line_end(struct client *c)
 
 static bool has_work(struct client *c)
 {
-	return pending(c) || !c->answer.end || (!c->closing && line_end(c));
+	if (pending(c) || answer_ready(&c->answer, c->serve->common))
+		return true;
+	return c->answer.end && !c->closing && line_end(c);
+}
+
+/* In the middle of a stream that has nothing to say. */
+static bool waits_for_events(const struct client *c)
+{
+	return !c->answer.end && !pending(c) && !answer_ready(&c->answer, c->serve->common);
 }
 
 /* Its answer is what it holds most of. Beyond its share: an error instead. */
@@ -110,21 +120,17 @@ static void answer_line(struct client *c, char *end)
 /* Something to send, when there is something to say. */
 static void make_piece(struct client *c)
 {
-	char *end = c->closing ? NULL : line_end(c);
-
-	if (pending(c))
+	if (pending(c) || !has_work(c))
 		return;
-	c->n_sent = 0;
-	if (!c->answer.end) {
+	if (answer_ready(&c->answer, c->serve->common))
 		answer_more(&c->answer, c->serve->common, &c->peer);
-	} else if (end) {
-		answer_line(c, end);
-	} else {
-		return;
-	}
+	else
+		answer_line(c, line_end(c));
+	c->n_sent = 0;
 	if (c->answer.end)
 		text_shrink(&c->answer.body);
 	charge_answer(c);
+	c->progress_ns = now_monotonic_ns();
 	c->closing |= c->answer.body.failed;	/* not even room for an error */
 }
 
@@ -178,18 +184,38 @@ static void receive(struct client *c)
 		c->eof = true;
 		return;
 	}
-	c->in_len += (size_t)n;
 	c->progress_ns = now_monotonic_ns();
+	if (!c->answer.end)
+		return;
+	c->in_len += (size_t)n;
 	if (c->in_len == sizeof(c->in) && !line_end(c)) {
 		answer_error(&c->answer, EMSGSIZE, "a request is a line of at most 8192 bytes");
 		c->closing = true;
 	}
 }
 
+/* The state decides what it waits for; or it has nothing to wait for, and goes. */
+static int wait_for_more(struct client *c)
+{
+	struct common *common = c->serve->common;
+
+	if (waits_for_events(c) && !c->closing) {
+		c->in_len = 0;	/* nothing is answered behind a stream */
+		watch_wait(&common->watch, &c->watcher);
+		return loop_modify(&common->loop, &c->source, c->eof ? 0 : EPOLLIN);
+	}
+	watch_stop(&common->watch, &c->watcher);
+	if (has_work(c))
+		return loop_modify(&common->loop, &c->source, EPOLLOUT);
+	if (!c->eof && !c->closing)
+		return loop_modify(&common->loop, &c->source, EPOLLIN);
+	client_free(c);
+	return 0;
+}
+
 static int on_client(struct loop_source *source, uint32_t events)
 {
 	struct client *c = container_of(source, struct client, source);
-	int r = 0;
 
 	if (events & EPOLLIN)
 		receive(c);
@@ -199,13 +225,16 @@ static int on_client(struct loop_source *source, uint32_t events)
 		return 0;
 	}
 	forget_answer(c);
-	if (has_work(c))
-		r = loop_modify(&c->serve->common->loop, source, EPOLLOUT);
-	else if (c->eof || c->closing)
-		client_free(c);
-	else
-		r = loop_modify(&c->serve->common->loop, source, EPOLLIN);
-	return r;
+	return wait_for_more(c);
+}
+
+/* There may be events. */
+static void on_events(struct watcher *w)
+{
+	struct client *c = container_of(w, struct client, watcher);
+
+	if (answer_ready(&c->answer, c->serve->common))
+		wait_for_more(c);	/* the loop's own failure shows itself in its next round */
 }
 
 /* --- those who come ---------------------------------------------------------------------------------------------- */
@@ -287,6 +316,7 @@ static int client_new(struct serve *s, int fd)
 		return error;
 	}
 	c->source = (struct loop_source)LOOP_SOURCE_INIT(on_client);
+	c->watcher = (struct watcher)WATCHER_INIT(on_events);
 	c->serve = s;
 	c->fd = fd;
 	c->answer = (struct answer)ANSWER_INIT;
@@ -350,9 +380,10 @@ struct serve *serve_free(struct serve *s)
 	return NULL;
 }
 
+/* Who waits for events may wait for ever. */
 static uint64_t patience_ends(const struct client *c)
 {
-	return c->progress_ns + SERVE_PATIENCE_MS * UINT64_C(1000000);
+	return waits_for_events(c) ? UINT64_MAX : c->progress_ns + SERVE_PATIENCE_MS * UINT64_C(1000000);
 }
 
 int serve_timeout_ms(const struct serve *s)

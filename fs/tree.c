@@ -184,7 +184,7 @@ static const struct row rows[NODE_N] = {
 	[NODE_EVENTS]		= { NODE_FILE, NODE_ROOT, "events", .render = render_recent, .present = live_tree_only,
 				    .format = FORMAT_STREAM },
 	[NODE_RECENT]		= { NODE_FILE, NODE_ROOT, "recent", .render = render_recent, .present = live_tree_only,
-				    .format = FORMAT_LIST },
+				    .format = FORMAT_EVENTS },
 	[NODE_SNAPSHOTS]	= { NODE_DIR, NODE_ROOT, "snapshot", .list = list_snapshots, .find = find_snapshot,
 				    .present = live_tree_only },
 	[NODE_SNAPSHOTS_TXT]	= { NODE_FILE, NODE_ROOT, "snapshot.txt", .render = render_snapshots, .present = live_tree_only,

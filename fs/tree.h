@@ -53,7 +53,8 @@ enum node_format {
 	FORMAT_LIST,		/* a thing a line */
 	FORMAT_JSON,
 	FORMAT_LOG,		/* lines; grows at its end, and has its true size */
-	FORMAT_STREAM,		/* lines; a read waits for the next */
+	FORMAT_EVENTS,		/* an event a line: "time kind vat KEY=VALUE…" */
+	FORMAT_STREAM,		/* the same; a read waits for the next */
 };
 /* What the operator can hide from the group: config.mount.hide. NODE_PUBLIC cannot be hidden. */
 enum node_class { NODE_PUBLIC, NODE_PARAMETERS, NODE_BAGGAGE, NODE_VALUES, NODE_LOGS };

@@ -150,6 +150,68 @@ static json_t *logged_line(struct piece line, void *ctx)
 			 string_of(level), "text", string_of(rest));
 }
 
+/* A key that is there already gets an array of what it has. Takes the value. */
+static int add_field(json_t *object, struct piece key, json_t *value)
+{
+	_cleanup_free_ char *name = strndup(key.s, key.len);
+	json_t *old = name ? json_object_get(object, name) : NULL, *list;
+
+	if (!name || !value) {
+		json_decref(value);
+		return -1;
+	}
+	if (!old)
+		return json_object_set_new(object, name, value);
+	if (json_is_array(old))
+		return json_array_append_new(old, value);
+	list = json_pack("[O, o]", old, value);
+	return list ? json_object_set_new(object, name, list) : -1;
+}
+
+/* "KEY=VALUE KEY=VALUE", where the value of "why" is the rest of the line. */
+static int add_pairs(json_t *event, struct piece line)
+{
+	while (line.len) {
+		struct piece rest = line, word = next_word(&line), key = word;
+		const char *equals = memchr(word.s, '=', word.len);
+
+		if (!equals)
+			return add_field(event, (struct piece){ "text", 4 }, string_of(rest));
+		key.len = (size_t)(equals - word.s);
+		if (key.len == 3 && !memcmp(key.s, "why", 3)) {
+			word.len = rest.len;
+			line.len = 0;
+		}
+		word.s += key.len + 1;
+		word.len -= key.len + 1;
+		if (add_field(event, key, cell_of(word)))
+			return -1;
+	}
+	return 0;
+}
+
+static json_t *event_line(struct piece line, void *ctx)
+{
+	static const char lost[] = "[lost ";
+	struct piece time, kind, vat;
+	json_t *event;
+
+	(void)ctx;
+	if (line.len > strlen(lost) && !memcmp(line.s, lost, strlen(lost))) {
+		line.s += strlen(lost);
+		line.len -= strlen(lost);
+		return json_pack("{s:o}", "lost", value_of(next_word(&line)));
+	}
+	time = next_word(&line);
+	kind = next_word(&line);
+	vat = next_word(&line);
+	event = json_pack("{s:o, s:o, s:o}", "time", string_of(time), "kind", string_of(kind), "vat", cell_of(vat));
+	if (event && !add_pairs(event, line))
+		return event;
+	json_decref(event);
+	return NULL;
+}
+
 struct columns { char *names[COLUMNS_MAX]; size_t n; };
 
 static bool read_columns(struct piece head, struct columns *c)
@@ -196,24 +258,6 @@ static json_t *table_of(struct piece text)
 	return list;
 }
 
-/* A key that is there already gets an array of what it has. Takes the value. */
-static int add_field(json_t *object, struct piece key, json_t *value)
-{
-	_cleanup_free_ char *name = strndup(key.s, key.len);
-	json_t *old = name ? json_object_get(object, name) : NULL, *list;
-
-	if (!name || !value) {
-		json_decref(value);
-		return -1;
-	}
-	if (!old)
-		return json_object_set_new(object, name, value);
-	if (json_is_array(old))
-		return json_array_append_new(old, value);
-	list = json_pack("[O, o]", old, value);
-	return list ? json_object_set_new(object, name, list) : -1;
-}
-
 static json_t *fields_of(struct piece text)
 {
 	struct piece all = text, line, key;
@@ -250,8 +294,10 @@ json_t *text_to_json(const char *format, const char *text, size_t len)
 		return fields_of(all);
 	if (!strcmp(format, "table"))
 		return table_of(all);
-	if (!strcmp(format, "list") || !strcmp(format, "stream"))
+	if (!strcmp(format, "list"))
 		return each_line(all, plain_line, NULL);
+	if (!strcmp(format, "events") || !strcmp(format, "stream"))
+		return each_line(all, event_line, NULL);
 	if (!strcmp(format, "log"))
 		return each_line(all, logged_line, NULL);
 	if (!strcmp(format, "json"))

@@ -8,7 +8,8 @@
  *	list	an array of strings
  *	json	itself
  *	log	an array of {"time", "incarnation", "level", "text"}
- *	stream	an array of strings
+ *	events	an array of {"time", "kind", "vat", …}, what else an event has by its names; {"lost": 12} where a reader was too slow
+ *	stream	the same
  *
  * Where a value is a plain decimal number it is a JSON number. Escapes stay as they are in the text. The line by which a text says that it
  * was cut is left out.

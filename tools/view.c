@@ -10,6 +10,7 @@
 #define FOLLOW_NS	500000000	/* between two looks at a log */
 #define DEPTH_MAX	64u
 #define BODY_MAX	(UINT64_C(1) << 30)
+#define EVENT_MAX	8192u		/* bytes of a line of a stream */
 
 /* --- asking ------------------------------------------------------------------------------------------------------ */
 
@@ -349,6 +350,31 @@ static int print_body_json(struct viewer *v, const json_t *head, uint64_t len, b
 	return OUTPUT_OK;
 }
 
+/* One value for each line, as they come. */
+static int print_stream_json(struct viewer *v, const json_t *head)
+{
+	char line[EVENT_MAX], *end;
+	size_t len = 0, n;
+	const char *data;
+	int r;
+
+	while (!(r = viewer_bytes(v, sizeof(line) - len, true, &data, &n)) && n) {
+		memcpy(line + len, data, n);
+		len += n;
+		while ((end = memchr(line, '\n', len))) {
+			json_t *list = text_to_json(member(head, "format"), line, (size_t)(end - line));
+
+			output_json(json_array_get(list, 0));
+			json_decref(list);
+			len -= (size_t)(end + 1 - line);
+			memmove(line, end + 1, len);
+		}
+		if (fflush(stdout))
+			return OUTPUT_REFUSED;		/* main() says it */
+	}
+	return r ? r : viewer_lost();
+}
+
 static int print_body(struct viewer *v, const struct view_options *o, const char *path, const json_t *head, bool lines)
 {
 	const json_t *length = json_object_get(head, "length");
@@ -356,7 +382,7 @@ static int print_body(struct viewer *v, const struct view_options *o, const char
 	int r;
 
 	if (!length)
-		return copy_body(v, UINT64_MAX, true);
+		return o->json ? print_stream_json(v, head) : copy_body(v, UINT64_MAX, true);
 	r = o->json ? print_body_json(v, head, len, lines) : copy_body(v, len, false);
 	if (!r && o->json && json_is_true(json_object_get(head, "cut")))
 		r = path_error(path, "too long: not all of it is shown");

@@ -116,6 +116,45 @@ test_follow() {
 	wait "$FOLLOW_PID" || true
 }
 
+# Events come as they happen, to several readers; and what has happened can be looked at.
+test_events() {
+	local line delivery=
+	kernel_start --no-mount
+	launch_counter
+	coproc EVENTS { exec "$BIN/capstan" --run "$RUN" --json cat events; }
+	# The reader stands at the end of the ring when its answer has begun: calls go on until it has seen one.
+	while [[ -z $delivery ]]; do
+		status 0 capstan call "@$COUNTER" increment
+		while [[ -z $delivery ]] && IFS= read -r -t 0.2 line <&"${EVENTS[0]}"; do
+			delivery=$(jq -r 'select(.kind == "crank" and .method == "increment" and .outcome == "applied").delivery' <<< "$line")
+		done
+	done
+	equal "$COUNTER_VAT $COUNTER" "$(jq -r '"\(.vat) \(.target)"' <<< "$line")"
+	kill "$EVENTS_PID"
+	wait "$EVENTS_PID" || true
+	equal "$delivery" "$(cap_json cat recent | jq --argjson d "$delivery" '.[] | select(.delivery == $d).delivery')" "recent"
+}
+
+# A frozen tree by this way: what is in it does not change, and its links lead into it.
+test_frozen() {
+	local before
+	kernel_start --no-mount
+	launch_counter
+	status 0 capstan call "@$COUNTER" increment
+	before=$(capstan cat snapshot/a/vats/"$COUNTER_VAT"/baggage)
+	status 0 capstan call "@$COUNTER" increment
+	equal "$before" "$(capstan cat "snapshot/a/vats/$COUNTER_VAT/clist/o+0/../../vats/$COUNTER_VAT/baggage")" "frozen"
+	[[ $before != "$(capstan cat "vats/$COUNTER_VAT/baggage")" ]] || fail "the live one does not change"
+	equal a "$(capstan ls snapshot)"
+	equal "$(capstan --json tree snapshot/a | tr , '\n' | grep -c '"name"')" "$(capstan tree snapshot/a | wc -l)" "entries"
+	equal "$(capstan --json cat snapshot/a/status)" "$(capstan --json cat snapshot/a/status)" "status"
+	status 1 capstan ls snapshot/-x
+	equal "capstan: snapshot/-x: No such file or directory" "$ERR"
+	status 0 capstan ls snapshot/b
+	status 1 capstan ls snapshot/c
+	equal "capstan: snapshot/c: Too many open files" "$ERR"
+}
+
 # Without a mount, and when capstan-fs is killed or stopped: who asks waits for the next one and has its answer.
 test_no_mount() {
 	local old signal

@@ -13,6 +13,7 @@
 #include "../../fs/serve.h"
 
 #define N_MANY		3000u
+#define FROZEN		7u	/* the number of the frozen tree */
 #define STRANGER	54321u	/* a user and a group that nobody is */
 
 static struct {
@@ -24,6 +25,8 @@ static struct {
 	int fail_after;			/* looks; -1: never */
 	int error;			/* with this */
 	uint64_t ahead_ns;		/* of the clock */
+	struct lease lease;		/* its live page: events */
+	struct watcher *watchers;	/* who waits for events */
 } t;
 
 /* --- what is played ---------------------------------------------------------------------------------------------- */
@@ -39,16 +42,67 @@ int look_at(struct look *l, uint32_t snapshot, look_fn look, void *arg)
 {
 	int r;
 
+	struct view v = t.f->view;
+
 	assert_ptr_equal(l, &t.common.look);
-	if (snapshot)
-		return ENOENT;
+	assert_true(snapshot == 0 || snapshot == FROZEN);
+	v.snapshot = snapshot;
 	if (!t.fail_after)
 		return t.error;
 	t.fail_after--;
 	if (t.repeat)
-		look(&t.f->view, arg);
-	r = look(&t.f->view, arg);
+		look(&v, arg);
+	r = look(&v, arg);
 	return r < 0 ? EIO : r == VIEW_E_ABSENT ? ENOENT : r ? EIO : 0;
+}
+
+int look_frozen(struct look *l, const char *name, uid_t uid, uint32_t *numberp)
+{
+	assert_ptr_equal(l, &t.common.look);
+	assert_int_equal(uid, geteuid());
+	*numberp = FROZEN;
+	return !strcmp(name, "then") ? 0 : !strcmp(name, "many") ? EMFILE : ENOENT;
+}
+
+void watch_wait(struct watch *w, struct watcher *who)
+{
+	assert_ptr_equal(w, &t.common.watch);
+	if (who->waiting)
+		return;
+	who->waiting = true;
+	who->next = t.watchers;
+	t.watchers = who;
+}
+
+void watch_stop(struct watch *w, struct watcher *who)
+{
+	struct watcher **at = &t.watchers;
+
+	assert_ptr_equal(w, &t.common.watch);
+	while (*at && *at != who)
+		at = &(*at)->next;
+	assert_true(who->waiting == (*at == who));
+	if (*at)
+		*at = who->next;
+	who->waiting = false;
+}
+
+/* The broker's side: n more events, and those who wait are told. */
+static void happen(uint64_t n)
+{
+	struct live_page *page = t.f->page;
+
+	for (; n; n--) {
+		uint64_t number = ++page->n_begun;
+
+		page->events[number % LIVE_EVENTS] = (struct live_event){
+			.number = number, .time_us = THEN, .kind = LIVE_GONE, .ref = ko(number).bits };
+		page->n_shown = number;
+	}
+	for (struct watcher *w = t.watchers, *next; w; w = next) {
+		next = w->next;
+		w->shown(w);
+	}
 }
 
 static void write_rows(struct store *s)
@@ -77,6 +131,8 @@ static int setup(void **state)
 	t.fail_after = -1;
 	t.common.access.uid = geteuid();
 	t.common.access.uid_block = 1;
+	t.lease.live = show_live(t.f);
+	t.common.look.lease = &t.lease;
 	t.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/sock", t.f->dir);
 	assert_int_equal(bind(t.listen_fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
@@ -91,6 +147,7 @@ static int setup(void **state)
 static int take_down(void **state)
 {
 	serve_free(t.serve);
+	assert_null(t.watchers);
 	charges_deinit(&t.common.charges);	/* asserts that all came home */
 	loop_deinit(&t.common.loop);
 	close(t.listen_fd);
@@ -200,7 +257,6 @@ static void test_errors(void **state)
 	expect_answer(fd, "{\"op\":\"tree\",\"path\":\"version\"}", ERROR("ENOTDIR", "Not a directory"));
 	expect_answer(fd, "{\"op\":\"cat\",\"path\":\"vats/v1/clist/o+0\",\"link\":true}",
 		      ERROR("ELOOP", "Too many levels of symbolic links"));
-	expect_answer(fd, "{\"op\":\"ls\",\"path\":\"snapshot/x\"}", ERROR("ENOENT", "No such file or directory"));
 	expect_answer(fd, "", ERROR("EINVAL", "expected a request in JSON"));
 	expect_answer(fd, "\x1b{\xff", ERROR("EINVAL", "expected a request in JSON"));
 	expect_answer(fd, "{\"op\":\"ls\",\"op\":\"cat\"}", ERROR("EINVAL", "expected a request in JSON"));
@@ -288,6 +344,114 @@ static void test_failure_in_the_middle(void **state)
 	free(text);
 	t.fail_after = -1;
 	expect_answer(fd, "{\"op\":\"stat\"}", DIRECTORY END);
+	close(fd);
+}
+
+/* --- frozen trees and events ------------------------------------------------------------------------------------- */
+
+static void test_frozen(void **state)
+{
+	int fd = come();
+	char *text;
+	bool end;
+
+	(void)state;
+	expect_answer(fd, "{\"op\":\"cat\",\"path\":\"snapshot/then/vats/v1/name\"}",
+		      "{\"type\":\"file\",\"mode\":\"0440\",\"format\":\"line\",\"length\":6}\nalice\n");
+	expect_answer(fd, "{\"op\":\"stat\",\"path\":\"snapshot/then/vats/v1/clist/o+0\"}", DIRECTORY END);
+	expect_answer(fd, "{\"op\":\"stat\",\"path\":\"snapshot/then/../then/../../vats\"}", DIRECTORY END);
+	expect_answer(fd, "{\"op\":\"ls\",\"path\":\"snapshot/x y\"}", ERROR("ENOENT", "No such file or directory"));
+	expect_answer(fd, "{\"op\":\"ls\",\"path\":\"snapshot/many\"}", ERROR("EMFILE", "Too many open files"));
+	say(fd, "{\"op\":\"tree\",\"path\":\"snapshot/then/vats\"}\n", 42);
+	text = hear(fd, &end);
+	assert_non_null(strstr(text, "{\"name\":\"o+0\",\"depth\":3,"));
+	free(text);
+	close(fd);
+}
+
+static const char stream_request[] = "{\"op\":\"cat\",\"path\":\"events\"}\n";
+#define STREAM_HEAD	"{\"type\":\"file\",\"mode\":\"0440\",\"format\":\"stream\"}\n"
+
+static int come_for_events(void)
+{
+	int fd = come();
+	char *text;
+	bool end;
+
+	say(fd, stream_request, strlen(stream_request));
+	text = hear(fd, &end);
+	assert_string_equal(text, STREAM_HEAD);
+	assert_false(end);
+	free(text);
+	return fd;
+}
+
+static void expect_events(int fd, const char *lines)
+{
+	bool end;
+	char *text = hear(fd, &end);
+
+	assert_string_equal(text, lines);
+	assert_false(end);
+	free(text);
+}
+
+/* Two readers get all that happens from when they came, each once; waiting is for ever; what they send meanwhile is passed over. */
+static void test_events(void **state)
+{
+	int fd, second;
+
+	(void)state;
+	happen(2);
+	fd = come_for_events();
+	expect_events(fd, "");
+	happen(1);
+	expect_events(fd, "2023-11-14T22:13:20.000000Z gone - ref=ko3\n");
+	say(fd, "{\"op\":\"stat\"}\n{", 15);
+	expect_events(fd, "");
+	second = come_for_events();
+	t.ahead_ns = SERVE_PATIENCE_MS * UINT64_C(5000000);
+	assert_int_equal(serve_timeout_ms(t.serve), -1);
+	rounds(2);
+	happen(2);
+	expect_events(second, "2023-11-14T22:13:20.000000Z gone - ref=ko4\n2023-11-14T22:13:20.000000Z gone - ref=ko5\n");
+	expect_events(fd, "2023-11-14T22:13:20.000000Z gone - ref=ko4\n2023-11-14T22:13:20.000000Z gone - ref=ko5\n");
+	shutdown(second, SHUT_WR);
+	expect_events(second, "");
+	happen(1);
+	expect_events(second, "2023-11-14T22:13:20.000000Z gone - ref=ko6\n");
+	close(second);
+	rounds(3);
+	assert_int_equal(t.common.charges.n, 1);
+	close(fd);
+	rounds(3);
+	assert_int_equal(t.common.charges.n, 0);
+}
+
+/* A reader that does not read holds a piece, loses what goes by, and is told how much; in the end it is dropped. */
+static void test_slow_events(void **state)
+{
+	int fd = come_for_events();
+	char *text;
+	bool end;
+
+	(void)state;
+	for (int i = 0; i < 40; i++) {
+		happen(LIVE_EVENTS / 4);
+		rounds(3);
+	}
+	assert_true(t.common.charges.n_bytes < 4 * ANSWER_PIECE);
+	text = hear(fd, &end);
+	assert_int_equal(count(text, "[lost "), 1);
+	assert_true(count(text, " gone ") > LIVE_EVENTS / 2);
+	free(text);
+	for (int i = 0; i < 10; i++) {
+		happen(LIVE_EVENTS / 4);
+		rounds(3);
+	}
+	t.ahead_ns = SERVE_PATIENCE_MS * UINT64_C(1001000);
+	rounds(1);
+	assert_int_equal(t.common.charges.n, 0);
 	close(fd);
 }
 
@@ -503,7 +667,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		serve_test(test_answers), serve_test(test_errors), serve_test(test_log), serve_test(test_pieces),
-		serve_test(test_failure_in_the_middle), serve_test(test_bytes_one_by_one), serve_test(test_pipelined),
+		serve_test(test_failure_in_the_middle), serve_test(test_frozen), serve_test(test_events),
+		serve_test(test_slow_events), serve_test(test_bytes_one_by_one), serve_test(test_pipelined),
 		serve_test(test_too_long), serve_test(test_gone), serve_test(test_garbage), serve_test(test_not_reading),
 		serve_test(test_strangers),
 	};

@@ -199,6 +199,10 @@ static void test_cat(void **state)
 	       "capstan: a: too long: not all of it is shown\n");
 	expect((struct run){ CAT, { 0 }, "events", NULL }, NULL, ANSWERS("{\"type\":\"file\",\"format\":\"stream\"}\none\ntwo\n"), 3, "one\ntwo\n",
 	       "capstan: CONNECTION_LOST: capstan-fs went away before it had answered\n");
+	expect((struct run){ CAT, { .json = true }, "events", NULL }, NULL,
+	       ANSWERS("{\"type\":\"file\",\"format\":\"stream\"}\nT gone - ref=kp7\n[lost 1 events]\nT x"), 3,
+	       "{\"time\":\"T\",\"kind\":\"gone\",\"vat\":null,\"ref\":\"kp7\"}\n{\"lost\":1}\n",
+	       "capstan: CONNECTION_LOST: capstan-fs went away before it had answered\n");
 }
 
 /* The mount's own path, and others that only look like it. */
@@ -311,6 +315,9 @@ static void test_formats(void **state)
 		{ "list", "kp1\nkp2\n", "[\"kp1\",\"kp2\"]" }, { "list", "", "[]" },
 		{ "json", "{\"a\":[1]}\n", "{\"a\":[1]}" }, { "json", "{broken\n", "\"{broken\"" },
 		{ "log", "T 1 info a b\n", "[{\"time\":\"T\",\"incarnation\":1,\"level\":\"info\",\"text\":\"a b\"}]" },
+		{ "events", "T crank v3 delivery=41 target=ko12 method=get\\x20name why=it said: a=b\n[lost 12 events]\nT gone - ref=kp7\n",
+		  "[{\"time\":\"T\",\"kind\":\"crank\",\"vat\":\"v3\",\"delivery\":41,\"target\":\"ko12\",\"method\":\"get\\\\x20name\","
+		  "\"why\":\"it said: a=b\"},{\"lost\":12},{\"time\":\"T\",\"kind\":\"gone\",\"vat\":null,\"ref\":\"kp7\"}]" },
 		{ "unheard", "x y\n", "\"x y\"" },
 	};
 
