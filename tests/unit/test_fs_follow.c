@@ -300,6 +300,7 @@ static void test_events_broker_gone(void **state)
 	assert_int_equal(waitpid(w.pid, &status, 0), w.pid);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
 	close(w.out);
+	free(w.text);
 	assert_int_equal(waitpid(f->fs, &status, 0), f->fs);
 	f->fs = 0;
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);

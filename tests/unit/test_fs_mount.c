@@ -225,6 +225,115 @@ static void test_odd_requests(void **state)
 	assert_int_equal(open_error(f, "status"), 0);
 }
 
+/* Any offset of any file, in any order; and a reader that takes every file there is hurts itself alone. */
+static void test_every_file(void **state)
+{
+	struct fixture *f = *state;
+	char *save = NULL, *names, buf[4096];
+	struct rng rng = { 7 };
+	int status, n = 0;
+
+	need_mount();
+	names = shell(f, "find . -name 'ko??*' -prune -o -type f ! -name events -print", &status);
+	for (char *name = strtok_r(names, "\n", &save); name; name = strtok_r(NULL, "\n", &save), n++) {
+		int fd = open_in(f, name, O_RDONLY);
+
+		assert_true(fd >= 0);
+		for (int i = 0; i < 20; i++)
+			assert_true(pread(fd, buf, rng_below(&rng, sizeof(buf)) + 1, (off_t)(rng_next(&rng) >> (1 + rng_below(&rng, 63)))) >= 0);
+		close(fd);
+	}
+	assert_true(n > 30);
+	free(names);
+}
+
+/* A child that floods with opens and reads until it is killed. */
+static pid_t flood(struct fixture *f, const char *name)
+{
+	pid_t pid = fork();
+	char byte;
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		int fd = open_in(f, name, O_RDONLY);
+
+		if (fd >= 0 && read(fd, &byte, 1) < 0)
+			_exit(1);
+		close(fd);
+	}
+}
+
+static void test_flood(void **state)
+{
+	static const char *const names[] = { "status", "vats/v1/nothing", "objects", "runqueue", "vats/v1/clist/o+5/status" };
+	struct fixture *f = *state;
+	pid_t pids[ARRAY_LEN(names)];
+
+	need_mount();
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		pids[i] = flood(f, names[i]);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(open_error(f, "vats/v1/name"), 0);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		kill(pids[i], SIGKILL);
+		assert_int_equal(waitpid(pids[i], NULL, 0), pids[i]);
+	}
+}
+
+#define BLOCK_UID	62500u
+
+/* What that user gets: an errno, or 0. By open(), stat() and readlink(). */
+static void assert_refused(struct fixture *f, uid_t uid, const char *name, int wanted)
+{
+	char path[256], link[64];
+	struct stat st;
+	int status, error;
+	pid_t pid = fork();
+
+	snprintf(path, sizeof(path), "%s/%s", f->mount, name);
+	if (!pid) {
+		become(uid, uid);
+		error = lstat(path, &st) < 0 ? errno : !S_ISLNK(st.st_mode) ? open_error(f, name) :
+			readlink(path, link, sizeof(link)) < 0 ? errno : 0;
+		_exit(error);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), wanted);
+}
+
+/* Everybody may read, but for what is hidden; those of the block nothing at all. */
+static void test_world(void **state)
+{
+	static const char *const names[] = { "status", "objects", "vats/v1/name", "vats/v1/clist/o+5", "objects/ko1/status", "events",
+					     "snapshot/w" };
+	struct fixture *f = *state;
+
+	need_mount();
+	shell_says(f, "stat -c '%A %n' . status vats/v1/log vats/v1/config vats/v1/queue",
+		   "dr-xr-xr-x .\n-r--r--r-- status\n-r-------- vats/v1/log\n-r-------- vats/v1/config\n-r--r--r-- vats/v1/queue\n");
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		assert_refused(f, BLOCK_UID + i, names[i], EACCES);	/* before anybody has made the kernel remember the name */
+		assert_refused(f, OTHER_UID, names[i], 0);
+	}
+	assert_int_equal(open_error_as(f, READER_UID, READER_GID, "vats/v1/log"), EACCES);
+	assert_int_equal(open_error_as(f, READER_UID, READER_GID, "vats/v1/config"), EACCES);
+	assert_int_equal(open_error_as(f, BLOCK_UID + 9, READER_GID, "status"), EACCES);
+	assert_int_equal(open_error_as(f, BLOCK_UID + 9, READER_GID, "."), EACCES);
+	assert_int_equal(open_error_as(f, BLOCK_UID + 100, READER_GID, "status"), 0);	/* behind the last of them */
+	assert_int_equal(open_error(f, "vats/v1/log"), 0);
+}
+
+static int start_world(void **state)
+{
+	static const char *const options[] = { "--world", "--hide", "logs,parameters", "--uid-block", "62500-62599" };
+
+	memcpy(more_options, options, sizeof(options));
+	return start(state);
+}
+
 /* Readers that stop in the middle hold nothing up. */
 static void test_stopped_readers(void **state)
 {
@@ -297,11 +406,13 @@ int main(void)
 		cmocka_unit_test(test_tools), cmocka_unit_test(test_process), cmocka_unit_test(test_modes),
 		cmocka_unit_test(test_consistent), cmocka_unit_test(test_fresh), cmocka_unit_test(test_leases),
 		cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_odd_requests), cmocka_unit_test(test_stopped_readers), cmocka_unit_test(test_uncounted),
+		cmocka_unit_test(test_odd_requests), cmocka_unit_test(test_every_file), cmocka_unit_test(test_flood),
+		cmocka_unit_test(test_stopped_readers), cmocka_unit_test(test_uncounted),
 		cmocka_unit_test(test_broker_gone),
 	};
 	const struct CMUnitTest alone[] = {
 		cmocka_unit_test_setup_teardown(test_unmounted, start, stop),
+		cmocka_unit_test_setup_teardown(test_world, start_world, stop),
 	};
 
 	mount_tests_begin();
