@@ -2,8 +2,8 @@
 /*
  * Answers: see answer.h.
  *
- * A look can be repeated (look.h), so what runs inside one begins by forgetting what an earlier try has made, and a listing
- * works on a copy of its cursors, which replaces them when the look was good.
+ * A look can be repeated (look.h), so what runs inside one begins by forgetting what an earlier try has made, and a
+ * listing works on a copy of its cursors, which replaces them when the look was good.
  */
 #include "answer.h"
 

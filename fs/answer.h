@@ -2,9 +2,10 @@
 /*
  * A request from the socket becomes an answer: a piece of bytes to be sent, then the next piece, until `end`.
  *
- * What stands in a file is one piece, made in one look, in the state in which its path was walked. A listing comes in pieces of
- * ANSWER_PIECE bytes, each in the state of then, as the mount's do: so it takes no more memory than that, however long it gets. Who wants
- * all of it of one moment asks below snapshot/. Events are pieces without an end: there is one when answer_ready().
+ * What stands in a file is one piece, made in one look, in the state in which its path was walked. A listing comes in
+ * pieces of ANSWER_PIECE bytes, each in the state of then, as the mount's do: so it takes no more memory than that,
+ * however long it gets. Who wants all of it of one moment asks below snapshot/. Events are pieces without an end:
+ * there is one when answer_ready().
  */
 #ifndef CAPSTAN_FS_ANSWER_H
 #define CAPSTAN_FS_ANSWER_H

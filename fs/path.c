@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Walking a path: see path.h. The text of a link is put in front of what is left, and the walk goes on from the directory
- * that the link is in.
+ * Walking a path: see path.h. The text of a link is put in front of what is left, and the walk goes on from the
+ * directory that the link is in.
  */
 #include "path.h"
 

@@ -5,8 +5,10 @@
  *	idle ── a whole line ──▶ answering ── all bytes left ──▶ idle
  *	  EPOLLIN                  EPOLLOUT
  *
- * A connection that has something to do waits for EPOLLOUT, also when what it has to do is the next line that it already
- * holds; else for EPOLLIN. One that streams events and has none waits to be told of some, and passes over what else it is sent. After the end of its input (a client that shut down its writing side) it is answered what it has asked.
+ * A connection that has something to do waits for EPOLLOUT, also when what it has to do is the next line that it
+ * already holds; else for EPOLLIN. One that streams events and has none waits to be told of some, and passes over
+ * what else it is sent. After the end of its input (a client that shut down its writing side) it is answered what it
+ * has asked.
  */
 #include "serve.h"
 

@@ -2,10 +2,11 @@
 /*
  * The way in through the socket: the same tree for `capstan ls`, `cat` and `tree`, and for programs, without FUSE.
  *
- * Clients are connections, known by the kernel's word about who connected. Each has one request at a time that is answered;
- * what it sends meanwhile waits in its socket. In each round of the loop a connection that is ready gets one step: a read, or a piece of
- * an answer made and sent as far as the socket takes it. So nobody waits for a client, however slowly it reads; one that makes
- * no progress for SERVE_PATIENCE_MS is dropped. What it holds is charged to its user (charge.h).
+ * Clients are connections, known by the kernel's word about who connected. Each has one request at a time that is
+ * answered; what it sends meanwhile waits in its socket. In each round of the loop a connection that is ready gets
+ * one step: a read, or a piece of an answer made and sent as far as the socket takes it. So nobody waits for a
+ * client, however slowly it reads; one that makes no progress for SERVE_PATIENCE_MS is dropped. What it holds is
+ * charged to its user (charge.h).
  */
 #ifndef CAPSTAN_FS_SERVE_H
 #define CAPSTAN_FS_SERVE_H

@@ -11,8 +11,8 @@
  *	events	an array of {"time", "kind", "vat", …}, what else an event has by its names; {"lost": 12} where a reader was too slow
  *	stream	the same
  *
- * Where a value is a plain decimal number it is a JSON number. Escapes stay as they are in the text. The line by which a text says that it
- * was cut is left out.
+ * Where a value is a plain decimal number it is a JSON number. Escapes stay as they are in the text. The line by
+ * which a text says that it was cut is left out.
  */
 #ifndef CAPSTAN_TEXT_JSON_H
 #define CAPSTAN_TEXT_JSON_H

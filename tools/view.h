@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * capstan ls, cat, tree: the kernel as files, without a file system. Paths are as in the mount, from its root; one that leads to the
- * mount of this kernel (RUN/fs/…) means the same. Names and errors are printed escaped; what stands in files as it came, since
- * capstan-fs has escaped what vats supplied.
+ * capstan ls, cat, tree: the kernel as files, without a file system. Paths are as in the mount, from its root; one
+ * that leads to the mount of this kernel (RUN/fs/…) means the same. Names and errors are printed escaped; what stands
+ * in files as it came, since capstan-fs has escaped what vats supplied.
  */
 #ifndef CAPSTAN_VIEW_H
 #define CAPSTAN_VIEW_H

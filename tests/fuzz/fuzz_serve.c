@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes from a client of the tree's socket, in pieces of any size: every line has its answer, every answer is what docs/PROTOCOL says
- * (a line of JSON; then so many bytes, or lines until the end), all of it is printable, and nothing is left behind. The kernel
- * behind it is a few rows in memory.
+ * Any bytes from a client of the tree's socket, in pieces of any size: every line has its answer, every answer is
+ * what docs/PROTOCOL says (a line of JSON; then so many bytes, or lines until the end), all of it is printable, and
+ * nothing is left behind. The kernel behind it is a few rows in memory.
  */
 #include <jansson.h>
 #include <sys/socket.h>

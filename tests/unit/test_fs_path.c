@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Paths of the tree as open(2) would walk them: names, dots, slashes, links, what is not there, leave to search, and the way
- * into a frozen tree and out of it.
+ * Paths of the tree as open(2) would walk them: names, dots, slashes, links, what is not there, leave to search, and
+ * the way into a frozen tree and out of it.
  */
 #include "fs_state.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The socket of the tree without processes: requests and answers byte for byte, then clients that send oddly, do not read, come in
- * crowds or may not. Looks are played: they can be repeated from the start, as under a lease that ran out, and can fail.
+ * The socket of the tree without processes: requests and answers byte for byte, then clients that send oddly, do not
+ * read, come in crowds or may not. Looks are played: they can be repeated from the start, as under a lease that ran
+ * out, and can fail.
  */
 #include <grp.h>
 #include <sys/socket.h>
@@ -396,7 +397,7 @@ static void expect_events(int fd, const char *lines)
 	free(text);
 }
 
-/* Two readers get all that happens from when they came, each once; waiting is for ever; what they send meanwhile is passed over. */
+/* Two readers get all that happens from when they came; waiting is for ever; what they send meanwhile is passed over. */
 static void test_events(void **state)
 {
 	int fd, second;

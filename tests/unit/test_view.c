@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * capstan ls, cat and tree against a capstan-fs that this test plays, well or badly: what is asked, what is printed, how it ends.
- * And texts as JSON, by their formats.
+ * capstan ls, cat and tree against a capstan-fs that this test plays, well or badly: what is asked, what is printed,
+ * how it ends. And texts as JSON, by their formats.
  */
 #include <poll.h>
 #include <sys/socket.h>
@@ -100,8 +100,7 @@ static void read_text(const char *name, char *text, size_t size)
 	fclose(f);
 }
 
-/* Answers each line that is asked with the next of `answers`, all of it at once or a byte at a time; after the last it says that it
- * has nothing more to say. */
+/* Answers each line that is asked with the next of `answers`, at once or a byte at a time; after the last it says no more. */
 static void play(struct run r, bool slowly, const char *const *answers)
 {
 	pid_t pid = fork();
