@@ -406,8 +406,8 @@ demo:
 	@tests/demo $(B)
 # The bench: our own programs and vats; and what they are compared with, as far as it is installed. Those packages are a group
 # of their own, which `make test` does not install; without them the bench names what is missing.
-BENCH_VATS := ping pong chain busy crowd hoard mine
-BENCH_PROGRAMS := relay bare control
+BENCH_VATS := ping pong chain busy crowd hoard mine vow
+BENCH_PROGRAMS := relay bare control files
 BENCH_PEERS := $(shell pkg-config --exists capnp-rpc && command -v capnp c++ > /dev/null && echo capnp) \
 	$(shell pkg-config --exists libsystemd && echo dbus)
 .PHONY: bench bench-programs

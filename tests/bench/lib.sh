@@ -23,10 +23,12 @@ place() {
 
 declare -A SPAWNER=()
 
-# kernel_start NAME: under PIN, in $T/NAME
+# kernel_start NAME [mount]: under PIN, in $T/NAME
 kernel_start() {
+	local options=(--state "$T/$1/state" --run "$T/$1/run" --max-broker-deaths 1000)
+	[[ ${2:-} == mount ]] || options+=(--no-mount)
 	mkdir -pm 755 "$T/$1"
-	"${PIN[@]}" "$B/bin/capstand" --state "$T/$1/state" --run "$T/$1/run" --no-mount --max-broker-deaths 1000
+	"${PIN[@]}" "$B/bin/capstand" "${options[@]}"
 	SPAWNER[$1]=$(< "$T/$1/run/capstand.pid")
 }
 kernel_halt() {
@@ -76,6 +78,7 @@ stop_all() {
 	for name in "${!SPAWNER[@]}"; do
 		kernel_halt "$name"
 	done
+	! mountpoint -q "$T/copy" || umount "$T/copy"
 	rm -rf "$T"
 }
 

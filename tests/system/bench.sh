@@ -11,7 +11,7 @@ test_figures() {
 	local measure
 	built
 	status 0 bench
-	for measure in roundtrip chain busy krefs spawn memory restart; do
+	for measure in roundtrip chain busy krefs spawn memory restart mount; do
 		jq -e --arg m "$measure" 'any(.rows[]; .measure == $m)' "$T/bench.json" > /dev/null || fail "no row of $measure"
 	done
 	status 0 jq -r '.rows[] | select(
