@@ -82,7 +82,7 @@ KIT_VATS = vatd/test/vat_test.c $(filter-out vatd/lib/main.c vatd/lib/stdio.c,$(
 EXAMPLE_VATS := alice bob carol counter mint buyer seller table fork philosopher room member membrane plugin journal filter watcher
 TEST_VATS := caller
 TEST_VATS += hostile visitor keeper
-TEST_VATS += waiter porter
+TEST_VATS += waiter porter panel
 TEST_VATS += sleeper steward
 
 # Unit tests: test_NAME links what its module names and nothing more.

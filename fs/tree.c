@@ -28,7 +28,7 @@ static const struct row rows[NODE_N] = {
 				    .format = FORMAT_FIELDS },
 	[NODE_LIMITS]		= { NODE_FILE, NODE_ROOT, "limits", .render = render_limits, .present = defaults_present,
 				    .format = FORMAT_TABLE },
-	[NODE_DEATHS]		= { NODE_FILE, NODE_ROOT, "deaths", .render = render_deaths, .present = any_deaths,
+	[NODE_DEATHS]		= { NODE_FILE, NODE_ROOT, "deaths", .render = render_deaths,
 				    .format = FORMAT_TABLE },
 	[NODE_RUNQUEUE]		= { NODE_FILE, NODE_ROOT, "runqueue", .render = render_runqueue, .format = FORMAT_TABLE },
 	[NODE_HOLDS]		= { NODE_FILE, NODE_ROOT, "holds", .render = render_holds, .format = FORMAT_TABLE },

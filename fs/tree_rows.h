@@ -59,7 +59,6 @@ int vat_has_reason(struct view *v, uint64_t id);
 int vat_has_parameters(struct view *v, uint64_t id);
 int vat_has_deaths(struct view *v, uint64_t id);
 int vat_has_charges(struct view *v, uint64_t id);
-int any_deaths(struct view *v, uint64_t id);
 int list_codes(struct view *v, uint64_t id, struct cursor *c);
 int find_code(struct view *v, uint64_t id, const char *name, struct node *outp);
 int code_present(struct view *v, uint64_t id);

@@ -74,7 +74,6 @@ int vat_has_reason(struct view *v, uint64_t id)
 int vat_has_parameters(struct view *v, uint64_t id) { return row_exists(v, T_VAT_PARAM, id); }
 int vat_has_deaths(struct view *v, uint64_t id) { return any_row_of(v, T_DEATH, id); }
 int vat_has_charges(struct view *v, uint64_t id) { return any_row_of(v, T_CHARGE, endpoint_vat(id).bits); }
-int any_deaths(struct view *v, uint64_t id) { (void)id; return any_row(v, T_DEATH, NULL, 0); }
 
 /* --- programs ---------------------------------------------------------------------------------------------------- */
 
