@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Vats in the situations that people look for in the mount: one that waits, one that owes an answer, one that is busy, one that
- * died, one that holds what another lent it. All vats of tests/system/questions.sh are this program.
+ * died, one that holds what another lent it. All vats of tests/system/manpage.sh are this program.
  */
 #include <stdlib.h>
 
