@@ -12,7 +12,7 @@ commands() {
 
 # What each must say: an extended regular expression on all of its output.
 declare -A ANSWER=(
-	["cat objects/ko5/holders"]=$'\nv3 +clist +o-[0-9]+ +1 +reachable\n.*\ns1 +hold +root'
+	["cat objects/ko5/holders"]=$'\nv3 +clist +o-[0-9]+ +1 +reachable\n(.*\n)?s1 +hold +root'
 	["cat vats/v3/waits"]=$'\npromise +p\+1 +kp[0-9]+ +unresolved +- +v2 +alive'
 	["cat vats/v2/decides.txt"]=$'\nkp[0-9]+ +p-[0-9]+ +[0-9]+ +v3 +0'
 	["cat runqueue"]=$'\n[0-9]+ +message +ko8 +spin +host .* in-flight +[0-9].*\n[0-9]+ +message +ko8 +keep +host .* next +-'
@@ -47,6 +47,8 @@ situation() {
 	capstan call --no-hold @ko5 lend @ko8
 	capstan suspend v1 > /dev/null
 	capstan call --no-hold @ko8 drop
+	capstan reap v4 > /dev/null
+	capstan ping v4 > /dev/null
 	status 1 capstan call --timeout 0.3 @ko8 spin
 	status 1 capstan call --timeout 0.3 @ko8 keep @ko7
 }
