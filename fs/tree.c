@@ -17,6 +17,7 @@ struct row {
 	link_fn link_text;	/* or: the whole of it */
 	enum node_format format;
 	enum node_class class;
+	bool upward;		/* leads back, or has links that do: see tree.h */
 };
 
 /* Fixed names are listed in the order of this table. */
@@ -49,14 +50,16 @@ static const struct row rows[NODE_N] = {
 	[NODE_OBJECTS]		= { NODE_DIR, NODE_ROOT, "objects", .list = list_objects, .find = find_object },
 	[NODE_OBJECT]		= { NODE_DIR, NODE_OBJECTS, NULL, .present = object_present },
 	[NODE_OBJECT_STATUS]	= { NODE_FILE, NODE_OBJECT, "status", .render = render_object, .format = FORMAT_FIELDS },
-	[NODE_OBJECT_OWNER]	= { NODE_LINK, NODE_OBJECT, "owner", .target = object_owner, .link = "../../vats/v" },
-	[NODE_OBJECT_SERVICE]	= { NODE_LINK, NODE_OBJECT, "service", .present = object_service_present, .link_text = object_service },
+	[NODE_OBJECT_OWNER]	= { NODE_LINK, NODE_OBJECT, "owner", .target = object_owner, .link = "../../vats/v",
+				    .upward = true },
+	[NODE_OBJECT_SERVICE]	= { NODE_LINK, NODE_OBJECT, "service", .present = object_service_present, .link_text = object_service,
+				    .upward = true },
 	[NODE_OBJECT_KIND]	= { NODE_FILE, NODE_OBJECT, "kind", .render = render_object_kind },
 	[NODE_OBJECT_REFCOUNT]	= { NODE_FILE, NODE_OBJECT, "refcount", .render = render_object_refcount },
 	[NODE_OBJECT_REVOKED]	= { NODE_FILE, NODE_OBJECT, "revoked", .render = render_object_revoked },
 	[NODE_OBJECT_PINNED]	= { NODE_FILE, NODE_OBJECT, "pinned", .render = render_object_pinned },
 	[NODE_OBJECT_IMPORTERS]	= { NODE_DIR, NODE_OBJECT, "importers", .list = list_importers, .find = find_importer,
-				    .present = importers_present },
+				    .present = importers_present, .upward = true },
 	[NODE_IMPORTER]		= { NODE_LINK, NODE_OBJECT_IMPORTERS, NULL, .link = "../../../vats/v" },
 	[NODE_OBJECT_HOLDERS]	= { NODE_FILE, NODE_OBJECT, "holders", .render = render_object_holders, .format = FORMAT_TABLE },
 
@@ -64,20 +67,22 @@ static const struct row rows[NODE_N] = {
 	[NODE_PROMISE]		= { NODE_DIR, NODE_PROMISES, NULL, .present = promise_present },
 	[NODE_PROMISE_STATUS]	= { NODE_FILE, NODE_PROMISE, "status", .render = render_promise, .format = FORMAT_FIELDS },
 	[NODE_PROMISE_STATE]	= { NODE_FILE, NODE_PROMISE, "state", .render = render_promise_state },
-	[NODE_PROMISE_DECIDER]	= { NODE_LINK, NODE_PROMISE, "decider", .target = promise_decider, .link = "../../vats/v" },
-	[NODE_PROMISE_BEHIND]	= { NODE_LINK, NODE_PROMISE, "behind", .present = promise_behind_present, .link_text = promise_behind },
+	[NODE_PROMISE_DECIDER]	= { NODE_LINK, NODE_PROMISE, "decider", .target = promise_decider, .link = "../../vats/v",
+				    .upward = true },
+	[NODE_PROMISE_BEHIND]	= { NODE_LINK, NODE_PROMISE, "behind", .present = promise_behind_present, .link_text = promise_behind,
+				    .upward = true },
 	[NODE_PROMISE_FORWARDED] = { NODE_LINK, NODE_PROMISE, "forwarded-to", .target = promise_forwarded, .link = "../kp" },
 	[NODE_PROMISE_SHARES]	= { NODE_LINK, NODE_PROMISE, "shares", .target = promise_shares, .link = "../kp" },
 	[NODE_PROMISE_REFCOUNT]	= { NODE_FILE, NODE_PROMISE, "refcount", .render = render_promise_refcount },
 	[NODE_PROMISE_PINNED]	= { NODE_FILE, NODE_PROMISE, "pinned", .render = render_promise_pinned },
 	[NODE_PROMISE_SUBSCRIBERS] = { NODE_DIR, NODE_PROMISE, "subscribers", .list = list_subscribers, .find = find_subscriber,
-				    .present = subscribers_present },
+				    .present = subscribers_present, .upward = true },
 	[NODE_SUBSCRIBER]	= { NODE_LINK, NODE_PROMISE_SUBSCRIBERS, NULL, .link = "../../../vats/v" },
 	[NODE_PROMISE_SOURCES]	= { NODE_DIR, NODE_PROMISE, "forwarded-from", .list = list_sources, .find = find_source,
-				    .present = sources_present },
+				    .present = sources_present, .upward = true },
 	[NODE_SOURCE]		= { NODE_LINK, NODE_PROMISE_SOURCES, NULL, .link = "../../kp" },
 	[NODE_PROMISE_SLOTS]	= { NODE_DIR, NODE_PROMISE, "slots", .list = list_slots, .find = find_slot, .present = slots_present,
-				    .class = NODE_VALUES },
+				    .class = NODE_VALUES, .upward = true },
 	[NODE_SLOT_OBJECT]	= { NODE_LINK, NODE_PROMISE_SLOTS, NULL, .link = "../../../objects/ko" },
 	[NODE_SLOT_PROMISE]	= { NODE_LINK, NODE_PROMISE_SLOTS, NULL, .link = "../../../promises/kp" },
 	[NODE_PROMISE_VALUE]	= { NODE_FILE, NODE_PROMISE, "value", .render = render_promise_value, .present = promise_has_value,
@@ -91,7 +96,8 @@ static const struct row rows[NODE_N] = {
 	[NODE_VATS_TXT]		= { NODE_FILE, NODE_ROOT, "vats.txt", .render = render_vats, .format = FORMAT_TABLE },
 	[NODE_VATS]		= { NODE_DIR, NODE_ROOT, "vats", .list = list_vats, .find = find_vat },
 	[NODE_VAT]		= { NODE_DIR, NODE_VATS, NULL, .present = vat_present },
-	[NODE_VAT_SUBCLUSTER]	= { NODE_LINK, NODE_VAT, "subcluster", .target = vat_subcluster, .link = "../../subclusters/s" },
+	[NODE_VAT_SUBCLUSTER]	= { NODE_LINK, NODE_VAT, "subcluster", .target = vat_subcluster, .link = "../../subclusters/s",
+				    .upward = true },
 	[NODE_VAT_CODE]		= { NODE_LINK, NODE_VAT, "code", .target = vat_code, .link_text = code_link },
 	[NODE_VAT_ROOT]		= { NODE_LINK, NODE_VAT, "root", .target = vat_root, .link = "../../objects/ko" },
 	[NODE_VAT_LIMITS]	= { NODE_FILE, NODE_VAT, "limits", .render = render_vat_limits, .format = FORMAT_TABLE },
@@ -178,7 +184,7 @@ static const struct row rows[NODE_N] = {
 	[NODE_CODE_SIZE]	= { NODE_FILE, NODE_CODE, "size", .render = render_code_size },
 	[NODE_CODE_ADDED]	= { NODE_FILE, NODE_CODE, "added", .render = render_code_added },
 	[NODE_CODE_VATS]	= { NODE_DIR, NODE_CODE, "vats", .list = list_code_vats, .find = find_code_vat,
-				    .present = code_has_vats },
+				    .present = code_has_vats, .upward = true },
 	[NODE_CODE_VAT]		= { NODE_LINK, NODE_CODE_VATS, NULL, .link = "../../../vats/v" },
 
 	[NODE_EVENTS]		= { NODE_FILE, NODE_ROOT, "events", .render = render_recent, .present = live_tree_only,
@@ -290,6 +296,8 @@ static int named_node(struct view *v, struct node dir, enum node_kind kind, stru
 	struct node n = { kind, dir.snapshot, dir.id };
 	int r = 0;
 
+	if (rows[kind].upward && dir.snapshot)
+		return VIEW_E_ABSENT;
 	if (rows[kind].target)
 		r = rows[kind].target(v, dir.id, &n.id);
 	else if (rows[kind].present)

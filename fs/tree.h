@@ -11,6 +11,10 @@
  * Names are parsed exactly (one spelling each), so no two names of a directory are the same thing. A directory lists only what
  * there is: a row that is not always there says so with `present` (files, directories) or `target` (links). Names of rows without
  * either need no look at the store, nor do the texts of links and most attributes.
+ *
+ * Links lead down (from subclusters and services to vats, to what those hold, and to code) and up (from an object to its owner,
+ * from a promise to who waits for it). Frozen trees have only the former, so what follows links there, as diff -r does, comes to
+ * an end; what the others say stands in the files beside them too.
  */
 #ifndef CAPSTAN_FS_TREE_H
 #define CAPSTAN_FS_TREE_H
