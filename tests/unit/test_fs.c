@@ -164,7 +164,7 @@ static void test_listings(void **state)
 	char out[LS_MAX];
 
 	assert_string_equal(ls(f, "/", out),
-			    "status version runqueue runqueue.values holds aside aside.values objects/ promises/ gc/ vats.txt vats/ subclusters.txt subclusters/ "
+			    "status version runqueue runqueue.values holds aside aside.values deaths objects/ promises/ gc/ vats.txt vats/ subclusters.txt subclusters/ "
 			    "services.txt services/ code.txt code/ events recent snapshot/ snapshot.txt");
 	assert_string_equal(ls(f, "objects", out), "ko1/ ko2/ ko3/ ko4/ ko5/");
 	assert_string_equal(ls(f, "promises", out), "kp1/ kp2/ kp3/ kp4/ kp5/ kp6/");
@@ -390,7 +390,7 @@ static void test_absent(void **state)
 		"objects/ko144115188075855872", "promises/ko1", "promises/kp7", "vats/v0", "vats/v4", "vats/v01", "vats/1",
 		"vats/v1/x", "vats/v1/clist/o+1", "vats/v1/clist/o-1", "vats/v1/clist/o+00", "vats/v1/clist/p+1",
 		"vats/v1/clist/clist.txt", "subclusters/s3", "subclusters/s2/root", "subclusters/s1/vats/eve",
-		"subclusters/s1/vats/no/no", "vats/v1/reason", "vats/v3/parameters", "vats/v1/code", "vats/v3/root", "vats/v3/subcluster", "deaths", "limits", "stats", "subclusters/s1/io", "subclusters/s1/ended", "subclusters/s2/bootstrap", "code/00",
+		"subclusters/s1/vats/no/no", "vats/v1/reason", "vats/v3/parameters", "vats/v1/code", "vats/v3/root", "vats/v3/subcluster", "limits", "stats", "subclusters/s1/io", "subclusters/s1/ended", "subclusters/s2/bootstrap", "code/00",
 		"subclusters/s2/vats/alice", "services/a\nb", "services/nothing",
 		"services/..",
 	};
