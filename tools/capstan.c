@@ -798,8 +798,8 @@ static void print_log_line(const json_t *line)
 {
 	char b[4][32], *text = NULL;
 	const char *message = json_string_value(json_object_get(line, "text"));
-	int n = asprintf(&text, "%s %s %s ", output_member(line, "time", b[0]), output_member(line, "level", b[1]),
-			 output_member(line, "incarnation", b[2]));
+	int n = asprintf(&text, "%s %s %s ", output_member(line, "time", b[0]),
+			 output_member(line, "incarnation", b[1]), output_member(line, "level", b[2]));
 	_cleanup_free_ char *head = n < 0 ? NULL : text;
 
 	/* Head and text are escaped apart: a NUL in the text must not end it. */

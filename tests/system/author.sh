@@ -173,24 +173,24 @@ test_printing() {
 	status 0 capstan log v1
 	sed -E 's/^[^ ]+ //; s/chatty.c:[0-9]+/chatty.c:N/; s/x{100,}/xx/; s/c: .*chatty/c: chatty/' <<< "$OUT" > "$T/log"
 	diff "$T/log" - <<-'EOF' || fail "the log is not what was printed"
-	info 1 in pieces, 1
-	info 1 two
-	error 1 wrong\x1b[2J
-	info 1 xx
-	info 1 xx
-	info 1 xx
-	error 1 c: chatty.c:N: sure_method: Assertion `self->n == 7' failed.
-	error 1 abort() was called
-	error 1 the process died: exited with status 134
-	error 2 c: chatty.c:N: sure_method: Assertion `self->n == 7' failed.
-	error 2 abort() was called
-	error 2 the process died: exited with status 134
-	info 3 unfinished
-	error 3 abort() was called
-	error 3 the process died: exited with status 134
-	info 4 unfinished
-	error 4 abort() was called
-	error 4 the process died: exited with status 134
+	1 info in pieces, 1
+	1 info two
+	1 error wrong\x1b[2J
+	1 info xx
+	1 info xx
+	1 info xx
+	1 error c: chatty.c:N: sure_method: Assertion `self->n == 7' failed.
+	1 error abort() was called
+	1 error the process died: exited with status 134
+	2 error c: chatty.c:N: sure_method: Assertion `self->n == 7' failed.
+	2 error abort() was called
+	2 error the process died: exited with status 134
+	3 info unfinished
+	3 error abort() was called
+	3 error the process died: exited with status 134
+	4 info unfinished
+	4 error abort() was called
+	4 error the process died: exited with status 134
 	EOF
 }
 

@@ -762,7 +762,7 @@ static void test_log(void **state)
 	     { "getLog", "{\"id\":\"v1\",\"after\":0,\"wait\":false}",
 	       "\"result\":{\"lines\":[" LOG_LINE("3", "one") "," LOG_LINE("4", "t\\u001b[31mwo\\nthree") "],\"next\":4}" },
 	     { "getLog", "{\"id\":\"v1\",\"after\":4,\"wait\":false}", "\"result\":{\"lines\":[],\"next\":4}" });
-	expect(0, "T3 info 1 one\nT4 info 1 t\\x1b[31mwo\\nthree\n", "");
+	expect(0, "T3 1 info one\nT4 1 info t\\x1b[31mwo\\nthree\n", "");
 }
 
 static void test_log_follow(void **state)
@@ -779,7 +779,7 @@ static void test_log_follow(void **state)
 	     { "getLog", NULL, "\"result\":{\"lines\":[" LOG_LINE("1", "a") "],\"next\":1}" },
 	     { "getLog", "{\"id\":\"v1\",\"after\":1,\"wait\":false}", NULL });
 	assert_int_equal(f.status, 3);
-	assert_string_equal(f.out, "T1 info 1 a\n");
+	assert_string_equal(f.out, "T1 1 info a\n");
 }
 
 /* The program under test stands beside this one: build/unit/test_cli, build/bin/capstan. */
