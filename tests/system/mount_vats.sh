@@ -14,7 +14,7 @@ test_table() {
 	kernel_start
 	launch_counter
 	v=$RUN/fs/vats/$COUNTER_VAT
-	[[ ! -e $v/deaths && ! -e $RUN/fs/deaths && ! -e $v/reason ]] || fail "it died before it was killed"
+	[[ ! -e $v/deaths && ! -e $v/reason && $(wc -l < "$RUN/fs/deaths") == 1 ]] || fail "it died before it was killed"
 	pid=$(cat "$v/pid")
 	kill -KILL "$pid"
 	gone "$pid"

@@ -25,7 +25,7 @@ test_pin_and_revoke() {
 	status 0 capstan revoke "$COUNTER_VAT"
 	status 1 capstan call "@$COUNTER" get
 	matches OBJECT_REVOKED "$ERR"
-	matches 'revoked: yes' "$(< "$RUN/fs/objects/$COUNTER")"
+	matches 'revoked: yes' "$(< "$RUN/fs/objects/$COUNTER/status")"
 	status 1 capstan revoke v999
 	matches VAT_UNKNOWN "$ERR"
 	stop_and_fsck
