@@ -16,7 +16,7 @@ void text_deinit(struct text *t)
 void text_reset(struct text *t)
 {
 	t->len = 0;
-	t->cut = t->failed = false;
+	t->cut = t->late = t->failed = false;
 }
 
 static bool grow(struct text *t, size_t need)
@@ -91,7 +91,7 @@ void text_escaped(struct text *t, const void *data, size_t len)
 		return;
 	}
 	/* Show as much of a value too large as fits; the closing line tells that there is more. */
-	room = t->max - t->len;
+	room = t->len < t->max ? t->max - t->len : 0;
 	if (t->failed || room < 2 || !grow(t, t->len + room))
 		return;
 	t->data[t->len] = '\0';
@@ -269,7 +269,8 @@ void text_end(struct text *t)
 		t->len = len;
 	else if (t->len)
 		t->data[t->len++] = '\n';
-	n = snprintf(line, sizeof(line), "[cut: there is more than %zu bytes]\n", t->max);
+	n = t->late ? snprintf(line, sizeof(line), "[cut: there is more, and it would take too long]\n") :
+		snprintf(line, sizeof(line), "[cut: there is more than %zu bytes]\n", t->max);
 	assert(n > 0 && (size_t)n < sizeof(line));
 	if (t->len + (size_t)n >= t->size) {
 		char *data = realloc(t->data, t->len + (size_t)n + 1);

@@ -22,6 +22,7 @@ struct text {
 	size_t len, size;
 	size_t max;		/* bytes; beyond it the text is cut */
 	bool cut;
+	bool late;		/* cut because making more would take too long (view.h) */
 	bool failed;		/* out of memory: the text must not be shown */
 };
 #define TEXT_INIT(limit) { .max = (limit) }

@@ -417,7 +417,9 @@ int tree_render(struct view *v, struct node file, struct text *t)
 	int r;
 
 	assert(rows[file.kind].type == NODE_FILE);
+	view_begin_text(v, t);
 	r = rows[file.kind].render(v, file.id, t);
+	view_end_text(v);
 	text_end(t);
 	return r;
 }

@@ -18,6 +18,8 @@ static int next_row(void *ctx, const void *key, size_t key_len, bool or_equal, c
 {
 	struct view *v = ctx;
 
+	if (view_is_enough(v))
+		return READER_NOT_FOUND;
 	return reader_next(v->reader, T_VATSTORE, key, key_len, or_equal, keyp, key_lenp, valp, lenp);
 }
 

@@ -4,6 +4,33 @@
  */
 #include "view.h"
 
+#include "text.h"
+
+#define ROWS_A_LOOK	64u	/* at the clock */
+
+void view_begin_text(struct view *v, struct text *t)
+{
+	v->text = t;
+	v->n_rows = 0;
+	v->until_ns = v->snapshot ? 0 : now_monotonic_ns() + VIEW_TEXT_MS * UINT64_C(1000000);
+}
+
+void view_end_text(struct view *v)
+{
+	v->text = NULL;
+}
+
+bool view_is_enough(struct view *v)
+{
+	struct text *t = v->text;
+
+	if (!t)
+		return false;
+	if (v->until_ns ? !(++v->n_rows % ROWS_A_LOOK) && now_monotonic_ns() > v->until_ns : ++v->n_rows > VIEW_FROZEN_ROWS)
+		t->cut = t->late = true;
+	return t->late;
+}
+
 int view_get(struct view *v, enum table t, const void *key, size_t key_len, const void **valp, size_t *lenp)
 {
 	int r = reader_get(v->reader, t, key, key_len, valp, lenp);
@@ -152,7 +179,7 @@ void scan_begin_u64(struct scan *s, struct view *v, enum table t, uint64_t prefi
 int scan_next(struct scan *s)
 {
 	const void *key;
-	int r = reader_next(s->view->reader, s->table, s->last_len ? s->last : NULL, s->last_len, !s->started, &key,
+	int r = view_is_enough(s->view) ? READER_NOT_FOUND : reader_next(s->view->reader, s->table, s->last_len ? s->last : NULL, s->last_len, !s->started, &key,
 			    &s->key_len, &s->val, &s->len);
 
 	if (r == READER_NOT_FOUND)

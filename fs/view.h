@@ -33,7 +33,21 @@ struct view {
 	uint32_t snapshot;		/* of which frozen tree; 0: the live one */
 	const struct live_page *live;	/* what the broker shows of itself; NULL: unknown. Frozen trees have a copy of that moment */
 	const struct frozen_tree *frozen;	/* LEASE_FREEZES of them, or NULL */
+	/* Of the text that is being made (view_begin_text()). */
+	struct text *text;		/* NULL: none is */
+	uint64_t until_ns, n_rows;	/* monotonic, 0 none; rows looked at */
 };
+
+/*
+ * How much is looked at for one text: what takes longer is cut, because everybody waits meanwhile, and because its lease would
+ * end before it does. In a frozen tree a file must be the same each time, so there rows count instead of time.
+ */
+#define VIEW_TEXT_MS	150u		/* of LEASE_MS: it is laid out after that */
+#define VIEW_FROZEN_ROWS 1000000u
+void view_begin_text(struct view *v, struct text *t);
+void view_end_text(struct view *v);
+/* To be asked before each row. True: this was enough, and the text is cut. */
+bool view_is_enough(struct view *v);
 
 int view_get(struct view *v, enum table t, const void *key, size_t key_len, const void **valp, size_t *lenp);
 /* A META number; 0 when absent or not a number. */

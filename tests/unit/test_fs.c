@@ -539,6 +539,24 @@ static void test_text_bound(void **state)
 	}
 }
 
+/* Layout can make a table longer than its bound; what comes behind it finds no room. */
+static void test_text_behind_table(void **state)
+{
+	(void)state;
+	for (size_t max = 40; max < 60; max++) {
+		struct text t = TEXT_INIT(max);
+
+		for (int i = 0; i < 10; i++)
+			text_str(&t, "a\tb\n");
+		text_align(&t, 0);
+		text_escaped(&t, "\x01\x01\x01\x01\x01\x01\x01\x01", 8);
+		text_end(&t);
+		assert_true(t.cut && !t.failed && t.len <= t.size);
+		assert_memory_equal(t.data, "a  b\na  b\n", 10);
+		text_deinit(&t);
+	}
+}
+
 /* A value too large for the text shows its beginning, on a whole escape. */
 static void test_text_large_value(void **state)
 {
@@ -577,6 +595,7 @@ int main(void)
 		cmocka_unit_test(test_text_time),
 		cmocka_unit_test(test_text_bound),
 		cmocka_unit_test(test_text_large_value),
+		cmocka_unit_test(test_text_behind_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -479,6 +479,55 @@ static void test_values(void **state)
 	}
 }
 
+/* How many rows of a table a text may look at, from here on. */
+static size_t rows_left(struct view *v)
+{
+	size_t n = 0;
+
+	while (!v->text->cut && n < 10000) {
+		struct scan s;
+
+		scan_begin(&s, v, T_VAT, NULL, 0);
+		while (!scan_next(&s))
+			n++;
+	}
+	return n;
+}
+
+/* What takes too long ends with a whole line, and says so: by the clock, and in a frozen tree after so many rows. */
+static void test_too_long(void **state)
+{
+	static const char cut[] = "vat  seq\n[cut: there is more, and it would take too long]\n";
+	struct fixture *f = *state;
+	struct view *v = &f->view;
+	struct text *t = &f->text;
+
+	for (int frozen = 0; frozen < 2; frozen++) {
+		text_reset(t);
+		text_str(t, "vat\tseq\nv1\t");
+		v->snapshot = frozen;
+		view_begin_text(v, t);
+		assert_true(!t->late && (v->until_ns == 0) == frozen);
+		if (frozen)
+			v->n_rows = VIEW_FROZEN_ROWS - 7;
+		else
+			v->until_ns = 1;
+		assert_in_range(rows_left(v), frozen ? 5 : 1, frozen ? 7 : 64);	/* the ends of tables count too */
+		assert_true(t->late);
+		text_str(t, "what is not known\n");
+		text_align(t, 0);
+		view_end_text(v);
+		text_end(t);
+		assert_int_equal(t->len, strlen(cut));
+		assert_memory_equal(t->data, cut, t->len);
+		/* What is made next begins anew; and listings have no such end. */
+		assert_false(view_is_enough(v));
+		assert_non_null(strstr(cat(f, "vats.txt"), "carol"));
+		assert_null(strstr(cat(f, "vats.txt"), "[cut"));
+	}
+	v->snapshot = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -494,6 +543,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_gc, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_aside, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_values, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_too_long, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
