@@ -82,7 +82,7 @@ static void usage_in_flight(struct view *v, struct text *t, const struct live_va
 		text_printf(t, "seq: %llu\n", (unsigned long long)live->seq);
 	text_str(t, "since: ");
 	text_time(t, live->since_us);
-	text_str(t, "\nfor: ");
+	text_str(t, "\nbusy: ");
 	render_seconds(t, render_busy_us(v, live));
 	text_str(t, "\n");
 }
@@ -103,7 +103,7 @@ static void usage_live(struct view *v, struct text *t, const struct live_vat *li
 		text_time(t, live->sampled_us);
 		text_str(t, "\n");
 	}
-	text_str(t, "busy: ");
+	text_str(t, "busy-total: ");
 	render_seconds(t, live->busy_us);
 	text_str(t, "\n");
 	numbers(t, rows, ARRAY_LEN(rows));

@@ -68,6 +68,7 @@ int list_code_vats(struct view *v, uint64_t id, struct cursor *c);
 int find_code_vat(struct view *v, uint64_t id, const char *name, struct node *outp);
 int subcluster_bootstrap(struct view *v, uint64_t id, uint64_t *numberp);
 int subcluster_has_ended(struct view *v, uint64_t id);
+int subcluster_has_name(struct view *v, uint64_t id);
 int subcluster_has_io(struct view *v, uint64_t id);
 int list_sub_io(struct view *v, uint64_t id, struct cursor *c);
 int find_sub_io(struct view *v, uint64_t id, const char *name, struct node *outp);

@@ -225,6 +225,15 @@ int subcluster_has_ended(struct view *v, uint64_t id)
 	return r ? r : row.ended_us ? 0 : VIEW_E_ABSENT;
 }
 
+/* Only a system subcluster has one (S2). */
+int subcluster_has_name(struct view *v, uint64_t id)
+{
+	struct row_subcluster row;
+	int r = view_subcluster(v, id, &row);
+
+	return r ? r : row.name[0] ? 0 : VIEW_E_ABSENT;
+}
+
 /* Its io channels are the services io:sN:NAME. */
 static size_t io_prefix(uint64_t subcluster, char prefix[32])
 {

@@ -164,7 +164,7 @@ static void test_listings(void **state)
 	assert_string_equal(ls(f, "code/" UNUSED, out), "name size added");
 	assert_string_equal(ls(f, "subclusters/s1", out), "holds bootstrap@ io/ config status created name vats/ root@");
 	assert_string_equal(ls(f, "subclusters/s1/io", out), "out@");
-	assert_string_equal(ls(f, "subclusters/s2", out), "ended holds config status created name vats/");
+	assert_string_equal(ls(f, "subclusters/s2", out), "ended holds config status created vats/");
 }
 
 static void test_links(void **state)
@@ -277,7 +277,7 @@ static void test_usage(void **state)
 		"memory: 1048576\n"
 		"cpu: 1.234\n"
 		"sampled: 2023-11-14T22:13:20.000000Z\n"
-		"busy: 2.345\n"
+		"busy-total: 2.345\n"
 		"abandoned: 1\n"
 		"syscalls: 12\n"
 		"sent: 5\n"
@@ -290,8 +290,8 @@ static void test_usage(void **state)
 		"work: message\n"
 		"seq: 41\n"
 		"since: 2023-11-14T22:14:58.500000Z\n"
-		"for: 1.500\n");
-	assert_non_null(strstr(cat(f, "vats/v2/usage"), "process: none\nbusy: 0.000\n"));
+		"busy: 1.500\n");
+	assert_non_null(strstr(cat(f, "vats/v2/usage"), "process: none\nbusy-total: 0.000\n"));
 	assert_null(strstr(cat(f, "vats/v2/usage"), "memory: "));
 	assert_null(strstr(cat(f, "vats/v11/usage"), "process: "));
 	assert_string_equal(cat(f, "vats/v1/charges"),
