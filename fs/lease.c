@@ -99,7 +99,11 @@ static int lease_await(struct lease *l, uint32_t id, struct lease_reply *reply)
 static int lease_ask(struct lease *l, uint32_t id, struct lease_reply *reply)
 {
 	int r = lease_send(l, LEASE_ACQUIRE, id);
+	struct pollfd p = { .fd = l->fd, .events = POLLOUT };
 
+	/* A full socket is a broker that has much to do, as one that does not answer yet. */
+	if (r == LEASE_E_UNAVAILABLE && poll(&p, 1, LEASE_WAIT_MS) > 0)
+		r = lease_send(l, LEASE_ACQUIRE, id);
 	if (!r)
 		r = lease_await(l, id, reply);
 	return r ? r : reply->status == LEASE_OK ? 0 : LEASE_E_UNAVAILABLE;

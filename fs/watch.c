@@ -61,18 +61,27 @@ void watch_stop(struct watch *w, struct watcher *who)
 		w->first = who->next;
 	if (who->next)
 		who->next->prev = who->prev;
+	w->idle_ns = now_monotonic_ns();
 }
 
-static bool is_due(const struct watch *w)
+/*
+ * How long the broker may be left with what it was told; 0: not at all, -1: for ever. Who comes and goes as fast as it can must
+ * not fill the broker's socket, where leases are asked for too: so that nobody waits is said after a while only.
+ */
+static int due_ms(const struct watch *w)
 {
-	return watch_works(w) && w->told != (w->first != NULL);
+	uint64_t passed_ms = (now_monotonic_ns() - w->idle_ns) / 1000000;
+
+	if (!watch_works(w) || w->told == (w->first != NULL))
+		return -1;
+	return w->first || passed_ms >= WATCH_LINGER_MS ? 0 : (int)(WATCH_LINGER_MS - passed_ms);
 }
 
 bool watch_tick(struct watch *w)
 {
 	int r;
 
-	if (!is_due(w))
+	if (due_ms(w))
 		return true;
 	r = lease_watch(w->lease, w->first != NULL);
 	if (!r)
@@ -82,5 +91,7 @@ bool watch_tick(struct watch *w)
 
 int watch_timeout_ms(const struct watch *w)
 {
-	return is_due(w) ? RETRY_MS : -1;
+	int due = due_ms(w);
+
+	return due ? due : RETRY_MS;
 }

@@ -9,6 +9,8 @@
 #include "../lib/loop.h"
 #include "lease.h"
 
+#define WATCH_LINGER_MS	100u	/* after the last has stopped waiting, until the broker is told */
+
 struct watcher {
 	struct watcher *prev, *next;
 	bool waiting;
@@ -22,6 +24,7 @@ struct watch {
 	struct lease *lease;
 	struct watcher *first;
 	bool told;			/* what the broker was told last */
+	uint64_t idle_ns;		/* monotonic: when somebody stopped waiting last */
 };
 #define WATCH_INIT { .source = { .fd = -1 } }
 /* `fd`: -1 if there is none: then nobody is ever called, and watch_works() is false. All borrowed. */
