@@ -63,7 +63,9 @@ static int refused(const struct charges *c, const struct charge_user *u, size_t 
 {
 	if (u->n + more > CHARGE_MAX_UID_THINGS || u->n_bytes + bytes > CHARGE_MAX_UID_BYTES)
 		return EMFILE;
-	if (c->n + more > CHARGE_MAX_THINGS || c->n_bytes + bytes > CHARGE_MAX_BYTES)
+	/* Several users together cannot shut out root: its share is on top of theirs. */
+	if (c->n + more > CHARGE_MAX_THINGS + (u->uid ? 0 : CHARGE_MAX_UID_THINGS) ||
+	    c->n_bytes + bytes > CHARGE_MAX_BYTES + (u->uid ? 0 : CHARGE_MAX_UID_BYTES))
 		return ENFILE;
 	return 0;
 }

@@ -2,6 +2,7 @@
 /*
  * What readers hold of this process: open files, directories and answers that wait, and their bytes; each charged to
  * the user who asked. Beyond its share a user gets EMFILE, beyond everybody's ENFILE; so who takes all it can get hurts itself.
+ * Root always has its own share.
  *
  * A charge lives inside what it pays for. When all were dropped nothing is left, which charges_deinit() asserts.
  */

@@ -274,7 +274,10 @@ static int may_come(const struct serve *s, uid_t uid)
 
 	for (const struct client *c = s->clients; c; c = c->next)
 		n += c->peer.uid == uid;
-	return n >= SERVE_MAX_UID_CLIENTS ? EMFILE : s->n_clients >= SERVE_MAX_CLIENTS ? ENFILE : 0;
+	if (n >= SERVE_MAX_UID_CLIENTS)
+		return EMFILE;
+	/* Several users together cannot shut out root. */
+	return s->n_clients >= SERVE_MAX_CLIENTS + (uid ? 0 : SERVE_MAX_UID_CLIENTS) ? ENFILE : 0;
 }
 
 /* Why it is sent away. A fresh socket takes a line at once. */

@@ -60,7 +60,7 @@ static void test_may(void **state)
 
 static void test_charges(void **state)
 {
-	static struct charge held[CHARGE_MAX_THINGS], more;
+	static struct charge held[CHARGE_MAX_THINGS + CHARGE_MAX_UID_THINGS], more;
 	struct charges c = CHARGES_INIT;
 	size_t n = 0;
 
@@ -71,6 +71,12 @@ static void test_charges(void **state)
 		assert_int_equal(charge_take(&c, &more, uid, 0), EMFILE);
 	}
 	assert_int_equal(charge_take(&c, &more, 99, 0), ENFILE);
+	/* All of them together cannot shut out root. */
+	for (unsigned int i = 0; i < CHARGE_MAX_UID_THINGS; i++)
+		assert_int_equal(charge_take(&c, &held[n++], 0, 100), 0);
+	assert_int_equal(charge_take(&c, &more, 0, 0), EMFILE);
+	for (unsigned int i = 0; i < CHARGE_MAX_UID_THINGS; i++)
+		charge_drop(&c, &held[--n]);
 	charge_drop(&c, &held[0]);
 	assert_int_equal(charge_resize(&c, &held[1], CHARGE_MAX_UID_BYTES), EMFILE);
 	assert_int_equal(held[1].bytes, 100);
