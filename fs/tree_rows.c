@@ -159,14 +159,16 @@ int find_clist(struct view *v, uint64_t id, const char *name, struct node *outp)
 }
 
 /* ABSENT before the bootstrap vat has one. */
+/* It may go before its subcluster, when that is ended. */
 int subcluster_root(struct view *v, uint64_t id, uint64_t *numberp)
 {
 	struct row_subcluster row;
 	int r = view_subcluster(v, id, &row);
 
-	if (!r)
-		*numberp = row.root;
-	return r ? r : row.root ? 0 : VIEW_E_ABSENT;
+	if (r)
+		return r;
+	*numberp = row.root;
+	return row.root ? row_exists(v, T_OBJECT, ko(row.root).bits) : VIEW_E_ABSENT;
 }
 
 int object_present(struct view *v, uint64_t id) { return row_exists(v, T_OBJECT, ko(id).bits); }

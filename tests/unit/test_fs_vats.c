@@ -77,7 +77,7 @@ static void write_subclusters(struct store *s)
 	struct row_subcluster row = { .status = SUB_RUNNING, .bootstrap_vat = 1, .root = 1, .created_us = THEN, .name = "registry" };
 
 	put_u64(s, T_SUBCLUSTER, 1, &row, sizeof(row));
-	row = (struct row_subcluster){ .status = SUB_RUNNING, .bootstrap_vat = 77, .created_us = THEN, .ended_us = THEN + 1 };
+	row = (struct row_subcluster){ .status = SUB_RUNNING, .bootstrap_vat = 77, .root = 77, .created_us = THEN, .ended_us = THEN + 1 };
 	put_u64(s, T_SUBCLUSTER, 2, &row, sizeof(row));
 	put_pair(s, T_MEMBER, 1, 1, "alice", 5);
 	put_pair(s, T_MEMBER, 1, 2, "bob", 3);
@@ -321,7 +321,7 @@ static void test_subclusters(void **state)
 	assert_string_equal(cat(*state, "subclusters.txt"),
 		"subcluster  name      status   vats  bootstrap  root  created                      ended\n"
 		"s1          registry  running  2     v1         ko1   2023-11-14T22:13:20.000000Z  -\n"
-		"s2          -         running  0     v77        -     2023-11-14T22:13:20.000000Z  2023-11-14T22:13:20.000001Z\n");
+		"s2          -         running  0     v77        ko77  2023-11-14T22:13:20.000000Z  2023-11-14T22:13:20.000001Z\n");
 	assert_string_equal(cat(*state, "subclusters/s2/ended"), "2023-11-14T22:13:20.000001Z\n");
 	assert_string_equal(cat(*state, "subclusters/s1/holds"),
 		"kref  kind    owner  count  since\n"
