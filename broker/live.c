@@ -114,21 +114,26 @@ static void add_text(struct live_event *e, const void *text, size_t len)
 	e->text_len += len;
 }
 
+/* Bytes of a JSON string up to its closing quote; `len` if that is not among them. */
+static size_t string_len(const uint8_t *s, size_t len)
+{
+	size_t i = 0;
+
+	while (i < len && s[i] != '"')
+		i += s[i] == '\\' ? 2 : 1;
+	return i < len ? i : len;
+}
+
 /* Its name as it stands in the body's JSON, as far as it fits: `#["increment",[…]]`. Of any other body nothing. */
 static void add_method(struct live_event *e, const struct item *i)
 {
-	const uint8_t *name, *end;
 	struct capdata value;
 	size_t room;
 
 	if (!capdata_read(i->raw, i->len, &value) || value.body_len < 3 || memcmp(value.body, "#[\"", 3))
 		return;
-	name = value.body + 3;
 	room = value.body_len - 3 < LIVE_TEXT ? value.body_len - 3 : LIVE_TEXT;
-	end = memchr(name, '"', room);
-	while (end && end > name && end[-1] == '\\')	/* a quote of its own; of a name that ends in a backslash more is shown */
-		end = memchr(end + 1, '"', room - (size_t)(end + 1 - name));
-	add_text(e, name, end ? (size_t)(end - name) : room);
+	add_text(e, value.body + 3, string_len(value.body + 3, room));
 }
 
 void live_resolved(struct kernel *k, kref_t ref, enum promise_state state, uint32_t flags, kref_t target)

@@ -187,6 +187,32 @@ static void test_abandoned(void **state)
 	assert_int_equal(slot("b").work, LIVE_WORK_START);
 }
 
+/* Of a message its method is shown, and nothing of its arguments, whatever quotes and backslashes the name has. */
+static void test_method(void **state)
+{
+	static const char *const bodies[][2] = {
+		{ "#[\"plain\",[\"secret\"]]", "plain" }, { "#[\"\",[\"secret\"]]", "" },
+		{ "#[\"a\\\"b\",[\"secret\"]]", "a\\\"b" }, { "#[\"a\\\\\",[\"secret\"]]", "a\\\\" },
+		{ "#[\"\\\\\\\"\\\\\",[\"secret\"]]", "\\\\\\\"\\\\" }, { "#\"secret\"", "" },
+		{ "#[\"123456789 123456789 123456789 123456789 123456789 123456789 1234\",[\"secret\"]]",
+		  "123456789 123456789 123456789 123456789 123456789 123456789 1234" },
+		{ "#[\"123456789 123456789 123456789 123456789 123456789 123456789 123\\\\45\",[\"secret\"]]",
+		  "123456789 123456789 123456789 123456789 123456789 123456789 123\\" },
+	};
+	kref_t a;
+
+	(void)state;
+	cluster("a");
+	a = root("a");
+	for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+		pass_over();
+		host_send(a, bodies[i][0], NULL, 0, false);
+		world_settle();
+		takes("a", words("message o+0 %s [] -", bodies[i][0]));
+		shows(words("crank v1 message %s (%s) applied 0", ref(a), bodies[i][1]), NULL);
+	}
+}
+
 /* Settling: by the vat, by the kernel, by being forwarded. */
 static void test_resolve(void **state)
 {
@@ -303,7 +329,8 @@ static void test_the_end(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-	    T(test_launch), T(test_in_flight), T(test_abandoned), T(test_resolve), T(test_gc), T(test_flags), T(test_the_end),
+	    T(test_launch), T(test_in_flight), T(test_abandoned), T(test_method), T(test_resolve), T(test_gc), T(test_flags),
+	    T(test_the_end),
 	};
 
 	return run_on_both("test_kernel_live", tests, ARRAY_LEN(tests));
