@@ -30,11 +30,13 @@ static int snapshot_take(struct look *l, int *leasep)
 	if (*leasep)
 		return 0;
 	r = reader_begin(l->reader);
-	if (r)
+	if (r) {
 		*leasep = lease_release(l->lease);
-	else
-		l->has_snapshot = true;
-	return r;
+		return r;
+	}
+	l->has_snapshot = true;
+	l->store_bytes = store_bytes(l->data_fd);	/* once a state, not once a look: a call of the system for every name */
+	return 0;
 }
 
 static int snapshot_drop(struct look *l)
@@ -68,7 +70,7 @@ static int look_once(struct look *l, look_fn look, void *arg, int *leasep)
 	if (*leasep || r)
 		return r;
 	v.now_us = now_realtime_us();
-	v.store_bytes = store_bytes(l->data_fd);
+	v.store_bytes = l->store_bytes;
 	r = look(&v, arg);
 	*leasep = lease_check(l->lease);
 	if ((*leasep || r < 0 || !lease_is_current(l->lease)) && snapshot_drop(l))

@@ -22,6 +22,7 @@ struct look {
 	struct lease *lease;	/* borrowed */
 	int data_fd;		/* the store's file; borrowed (its size is shown) */
 	bool has_snapshot;	/* the reader is inside one, under the lease */
+	uint64_t store_bytes;	/* of the store's file when that began; 0 unknown */
 	struct frozen_set frozen;
 	bool broker_gone;	/* nothing can be looked at any more */
 };

@@ -6,10 +6,17 @@
  */
 #include <getopt.h>
 #include <grp.h>
+#include <malloc.h>
 
 #include "../lib/config.h"
 #include "lock.h"
 #include "session.h"
+
+/*
+ * What a large text takes is given back when its reader closes it: the C library would raise this bound of its own accord
+ * at the first one that is freed, and keep the next ones for later.
+ */
+#define LARGE_TEXT	(128 * 1024)
 
 #define CAPSTAN_GROUP	"capstan"	/* may read the mount, besides root */
 
@@ -229,6 +236,7 @@ int main(int argc, char **argv)
 	if (r)
 		return r == OPTIONS_E_DONE ? 0 : 2;
 	log_init("capstan-fs");
+	mallopt(M_MMAP_THRESHOLD, LARGE_TEXT);
 	r = run(&o);
 	if (r < 0)
 		log_err("cannot serve: %s", strerror(-r));

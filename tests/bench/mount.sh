@@ -27,7 +27,7 @@ plant_copy() {
 }
 
 measure_mount() {
-	local i n=$((0)) krefs vats reads cranks fs=$T/k/run/fs holder reader
+	local i n krefs vats reads cranks fs=$T/k/run/fs holder reader
 	krefs=$(count 100000 400) vats=$(count 990 5) reads=$(count 20000 50) cranks=$(count 25600 1024)
 	echo "the mount, with $krefs objects, $krefs promises and $vats vats"
 	place free
@@ -40,7 +40,6 @@ measure_mount() {
 	holder=$ROOT
 	# shellcheck disable=SC2046
 	launch k $(many "$vats" v pong)
-	"${PIN[@]}" capstan k wait > /dev/null 2>&1 || true
 
 	for placement in "${PLACEMENTS[@]}"; do
 		place "$placement"
