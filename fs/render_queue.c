@@ -19,9 +19,37 @@
 /* The first item of a holder's queue that is not shown yet. */
 struct head { uint64_t holder, seq; const void *val; size_t len; struct turns turns; };
 
+#define METHOD_MAX	4096u		/* bytes of a body where its method is looked for */
+
+/* `#["name",` of a large body as `#["name"]`; false: it does not begin so. */
+static bool method_alone(const struct capdata *methargs, char alone[METHOD_MAX + 2])
+{
+	size_t at = 3;
+
+	memcpy(alone, methargs->body, METHOD_MAX);
+	if (memcmp(alone, "#[\"", 3))
+		return false;
+	while (at < METHOD_MAX && alone[at] != '"')
+		at += alone[at] == '\\' ? 2 : 1;
+	if (at >= METHOD_MAX)
+		return false;
+	strcpy(alone + at + 1, "]");
+	return true;
+}
+
+/* Of a body that has megabytes only the beginning: there can be thousands in a queue, which nobody can wait for. */
+static char *method_of(const struct capdata *methargs)
+{
+	char alone[METHOD_MAX + 2];
+
+	if (methargs->body_len <= METHOD_MAX)
+		return smallcaps_method(methargs->body, methargs->body_len);
+	return method_alone(methargs, alone) ? smallcaps_method(alone, strlen(alone)) : NULL;
+}
+
 void render_method(struct text *t, const struct capdata *methargs)
 {
-	_cleanup_free_ char *method = smallcaps_method(methargs->body, methargs->body_len);
+	_cleanup_free_ char *method = method_of(methargs);
 
 	text_cell(t, method, method ? strlen(method) : 0);
 }
@@ -99,6 +127,8 @@ static int queue_at(struct view *v, uint64_t holder, uint64_t seq, struct head *
 	size_t key_len, len;
 	int r;
 
+	if (view_is_enough(v))
+		return SCAN_END;
 	key_u64_u64(key, holder, seq);
 	r = reader_next(v->reader, T_QUEUE, key, sizeof(key), true, &found, &key_len, &val, &len);
 	if (r)
@@ -358,7 +388,8 @@ static void value_cells(struct text *t, const struct capdata *value)
 	text_str(t, "\t");
 	text_cell(t, value->body, value->body_len);
 	text_str(t, "\t");
-	render_body(t, value);
+	if (!t->cut)
+		render_body(t, value);
 	text_str(t, "\n");
 }
 

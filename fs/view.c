@@ -6,8 +6,6 @@
 
 #include "text.h"
 
-#define ROWS_A_LOOK	64u	/* at the clock */
-
 void view_begin_text(struct view *v, struct text *t)
 {
 	v->text = t;
@@ -26,7 +24,8 @@ bool view_is_enough(struct view *v)
 
 	if (!t)
 		return false;
-	if (v->until_ns ? !(++v->n_rows % ROWS_A_LOOK) && now_monotonic_ns() > v->until_ns : ++v->n_rows > VIEW_FROZEN_ROWS)
+	/* One row can take as long as thousands of others. */
+	if (v->until_ns ? now_monotonic_ns() > v->until_ns : ++v->n_rows > VIEW_FROZEN_ROWS)
 		t->cut = t->late = true;
 	return t->late;
 }
