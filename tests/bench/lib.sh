@@ -73,8 +73,20 @@ cpu_of() {
 	done
 	echo "${all[*]}"
 }
+
+# What walks the mount while cranks are counted, if anything does.
+READER=
+reader_end() {
+	[[ -n $READER ]] || return 0
+	kill -TERM -- "-$READER" 2> /dev/null || true
+	wait "$READER" 2> /dev/null || true
+	READER=
+}
+
 stop_all() {
 	local name
+
+	reader_end
 	for name in "${!SPAWNER[@]}"; do
 		kernel_halt "$name"
 	done

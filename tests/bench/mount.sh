@@ -27,7 +27,7 @@ plant_copy() {
 }
 
 measure_mount() {
-	local i n krefs vats reads cranks fs=$T/k/run/fs holder reader
+	local i n krefs vats reads cranks fs=$T/k/run/fs holder
 	krefs=$(count 100000 400) vats=$(count 990 5) reads=$(count 20000 50) cranks=$(count 25600 1024)
 	echo "the mount, with $krefs objects, $krefs promises and $vats vats"
 	place free
@@ -78,11 +78,11 @@ measure_mount() {
 	call k "$holder" run 2 8 8 > /dev/null
 	for ((i = 0; i < RUNS; i++)); do
 		sample quiet quiet "$(call k "$holder" run 2 $((cranks / 2)) 8)"
-		taskset -c "$ONE_CPU" bash -c 'while :; do find "$0" > /dev/null 2>&1; done' "$fs" &
-		reader=$!
+		# A group of its own: ended with the find that it is at, which would run on into the next quiet sample.
+		setsid taskset -c "$ONE_CPU" bash -c 'while :; do find "$0" > /dev/null 2>&1; done' "$fs" &
+		READER=$!
 		sample quiet read "$(call k "$holder" run 2 $((cranks / 2)) 8)"
-		kill -TERM "$reader"
-		wait "$reader" 2> /dev/null || true
+		reader_end
 	done
 	{ grep ^read "$T/samples.quiet" | sed 's/^read/capstan/'; grep ^quiet "$T/samples.quiet"; } > "$T/samples.load"
 	rm "$T/samples.quiet"
