@@ -112,9 +112,26 @@ uint64_t now_boottime_us(void)
 	return clock_read(CLOCK_BOOTTIME, 1000000, 1000);
 }
 
+/* Characters that show nothing of themselves but move, turn round or hide what stands beside them: how a row can be forged for the eye. */
+static bool is_format_character(const uint8_t *p, size_t n)
+{
+	static const struct { uint32_t first, last; } ranges[] = {
+		{ 0x00ad, 0x00ad }, { 0x061c, 0x061c }, { 0x180e, 0x180e }, { 0x200b, 0x200f }, { 0x2028, 0x202e },
+		{ 0x2060, 0x206f }, { 0xfeff, 0xfeff }, { 0xfff9, 0xfffb }, { 0xe0000, 0xe007f },
+	};
+	uint32_t c = n == 2 ? p[0] & 0x1f : n == 3 ? p[0] & 0x0f : p[0] & 0x07;
+
+	for (size_t i = 1; i < n; i++)
+		c = c << 6 | (p[i] & 0x3f);
+	for (size_t i = 0; i < ARRAY_LEN(ranges); i++)
+		if (c >= ranges[i].first && c <= ranges[i].last)
+			return true;
+	return false;
+}
+
 /*
  * Length of the well-formed UTF-8 character at `p` (no overlong forms, no surrogates, at most U+10FFFF); 0 when the
- * bytes are not one, or are one of the C1 controls U+0080..U+009F.
+ * bytes are not one, or are one of the C1 controls U+0080..U+009F, or a format character.
  */
 static size_t utf8_length(const uint8_t *p, size_t len)
 {
@@ -144,7 +161,7 @@ static size_t utf8_length(const uint8_t *p, size_t len)
 	for (size_t i = 2; i < n; i++)
 		if ((p[i] & 0xc0) != 0x80)
 			return 0;
-	return n;
+	return is_format_character(p, n) ? 0 : n;
 }
 
 /* Escape what stands at `p` into `unit` (at most 4 bytes, no NUL); *takenp is the input it stands for. */

@@ -58,7 +58,7 @@ uint64_t now_realtime_us(void);
 uint64_t now_boottime_us(void);		/* as monotonic, and goes on while the machine sleeps */
 
 /*
- * Show vat-supplied bytes safely: C0, C1, DEL, backslash and bytes that are not UTF-8 become \n, \t, \\ or \xHH.
+ * Show vat-supplied bytes safely: C0, C1, DEL, format characters (U+202E and the like), backslash and bytes that are not UTF-8 become \n, \t, \\ or \xHH.
  * Writes at most `size` bytes with the NUL, cut on a whole escape; returns the length that all of it needs.
  */
 size_t escape_bytes(char *out, size_t size, const void *data, size_t len);
