@@ -19,10 +19,10 @@ names_of() { ls "$1" | wc -l; }
 all_of() { (cd "$1" && find . | wc -l); }
 export -f names_of all_of
 
-# The same names, types and links in a tmpfs of our own.
+# The same names, types and links in a tmpfs of our own. A million names and more: as many as there is memory for.
 plant_copy() {
 	mkdir "$T/copy"
-	mount -t tmpfs -o mode=755 capstan-bench "$T/copy"
+	mount -t tmpfs -o mode=755,nr_inodes=0 capstan-bench "$T/copy"
 	(cd "$T/k/run/fs" && find . -printf '%y\t%P\t%l\0') | "$B/bench/files" plant "$T/copy"
 }
 
