@@ -19,6 +19,15 @@ names_of() { ls "$1" | wc -l; }
 all_of() { (cd "$1" && find . | wc -l); }
 export -f names_of all_of
 
+# begun PID: when it has worked for a tenth of a second
+begun() {
+	local start
+	start=$(cpu_of "$1")
+	until [[ $(cpu_of "$1") -gt $((start + 100000000)) ]]; do
+		capstan k status > /dev/null
+	done
+}
+
 # The same names, types and links in a tmpfs of our own. A million names and more: as many as there is memory for.
 plant_copy() {
 	mkdir "$T/copy"
@@ -28,7 +37,7 @@ plant_copy() {
 
 measure_mount() {
 	local i n krefs vats reads cranks fs=$T/k/run/fs holder
-	krefs=$(count 100000 400) vats=$(count 990 5) reads=$(count 20000 50) cranks=$(count 25600 1024)
+	krefs=$(count 100000 400) vats=$(count 990 5) reads=$(count 20000 50) cranks=$(count 512000 1024)
 	echo "the mount, with $krefs objects, $krefs promises and $vats vats"
 	place free
 	kernel_start k mount
@@ -81,6 +90,7 @@ measure_mount() {
 		# A group of its own: ended with the find that it is at, which would run on into the next quiet sample.
 		setsid taskset -c "$ONE_CPU" bash -c 'while :; do find "$0" > /dev/null 2>&1; done' "$fs" &
 		READER=$!
+		begun "$(fs_pid)"
 		sample quiet read "$(call k "$holder" run 2 $((cranks / 2)) 8)"
 		reader_end
 	done
