@@ -69,14 +69,14 @@ measure_mount() {
 		[[ $(< "$T/said") -ge $krefs ]]
 		sample ls tmpfs "$(seconds bash -c "names_of '$T/copy/objects'")"
 	done
-	row mount ls "ls objects | wc -l" seconds "$RUNS runs" .
+	row mount ls "ls objects, counted" seconds "$RUNS runs" .
 	for ((i = 0; i < (RUNS + 3) / 4; i++)); do
 		sample find capstan "$(seconds bash -c "all_of '$fs'")"
 		n=$(< "$T/said")
 		sample find tmpfs "$(seconds bash -c "all_of '$T/copy'")"
 		sample memory capstan "$(kib_of "$(fs_pid)" RssAnon)"
 	done
-	row mount find "find . | wc -l" seconds "$(((RUNS + 3) / 4)) runs over $n names" .
+	row mount find "find ., counted" seconds "$(((RUNS + 3) / 4)) runs over $n names" .
 	row mount memory "capstan-fs, private" KiB "after each of them" .
 	umount "$T/copy"
 	rmdir "$T/copy"
