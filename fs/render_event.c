@@ -6,21 +6,11 @@
  * an order that is fixed for each kind, values without blanks; only `why`, which is for people, may have them, and is the last.
  */
 #include "render.h"
+#include "work.h"
 
 static const char *name_of(const char *const *names, size_t n, uint32_t i)
 {
 	return i < n && names[i] ? names[i] : "unknown";
-}
-
-static const char *work_name(uint32_t work)
-{
-	static const char *const names[] = {
-		[LIVE_WORK_START] = "startVat", [LIVE_WORK_MESSAGE] = "message", [LIVE_WORK_NOTIFY] = "notify",
-		[LIVE_WORK_DROP_EXPORTS] = "dropExports", [LIVE_WORK_RETIRE_EXPORTS] = "retireExports",
-		[LIVE_WORK_RETIRE_IMPORTS] = "retireImports", [LIVE_WORK_REAP] = "bringOutYourDead", [LIVE_WORK_WAKE] = "wake",
-	};
-
-	return name_of(names, ARRAY_LEN(names), work);
 }
 
 static void key_ref(struct text *t, const char *key, uint64_t bits)
