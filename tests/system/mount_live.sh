@@ -69,7 +69,7 @@ test_log() {
 	equal "$(cat "$log")" "$(cat "$T/tail")" "what tail -f gave"
 }
 
-# While the kernel works: a kept state is one state, complete, and says so again and again; and calls go on.
+# While the kernel works: a frozen tree is one state, complete, and says so again and again; and calls go on.
 test_snapshot() {
 	local calls left before
 	kernel_start
@@ -86,7 +86,7 @@ test_snapshot() {
 	status 0 cat "$RUN/fs/snapshot/b/status"
 	[[ $(awk '/^cranks:/ { print $2 }' <<< "$OUT") -ge $before ]] || fail "time goes back: $OUT"
 	status 0 capstan call "@$COUNTER" increment
-	equal "$before" "$(awk '/^cranks:/ { print $2 }' "$RUN/fs/snapshot/a/status")" "cranks of a kept state"
+	equal "$before" "$(awk '/^cranks:/ { print $2 }' "$RUN/fs/snapshot/a/status")" "cranks of a frozen tree"
 	equal "a b" "$(awk 'NR > 1 { print $1 }' "$RUN/fs/snapshot.txt" | xargs)"
 	# And all over what is not kept: nothing but what has gone meanwhile is missing.
 	left=$(find "$RUN/fs" -path "$RUN/fs/snapshot" -prune -o -type f ! -name events -exec cat {} + 2>&1 > /dev/null |
